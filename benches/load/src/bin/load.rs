@@ -1,0 +1,2 @@
+//! Drives servers: one for a while, or several in turn.
+fn main() {}

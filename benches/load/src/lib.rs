@@ -1,0 +1,23 @@
+//! Measures servers under load: a driver, a comparison of servers in turn, and the floor.
+//!
+//! * [`client`] drives one server with many pipelined connections from one thread.
+//! * [`compare`] runs several servers in turn on the same core and reports ratios of medians.
+//! * [`scenario`] holds the presets, each with the bar that its figure is held against.
+//! * [`floor`] is a server that parses nothing: the least CPU that a request can cost on this path.
+//!
+//! Client and floor share one way to the kernel, [`ring`].
+
+pub mod address;
+pub mod chart;
+pub mod client;
+pub mod compare;
+pub mod cores;
+pub mod floor;
+pub mod histogram;
+pub mod report;
+pub mod ring;
+pub mod scenario;
+pub mod server;
+pub mod stat;
+pub mod usage;
+pub mod workload;

@@ -1,0 +1,380 @@
+//! What clients ask: classes of requests over numbered keys, and the replies they must get.
+
+use std::ops::Range;
+
+/// Digits of a key's number.
+const DIGITS: usize = 12;
+
+/// The least length of a reply, and of what tells a hit from a miss.
+pub const HEAD_BYTES: usize = 5;
+
+/// The reply to a GET of a key that is not there.
+pub const MISS: &[u8; HEAD_BYTES] = b"$-1\r\n";
+
+/// What a request does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Reads a key.
+    Get,
+    /// Writes a key, always with the same value.
+    Set,
+    /// Asks for no key.
+    Ping,
+}
+
+impl Verb {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Set => "SET",
+            Self::Ping => "PING",
+        }
+    }
+}
+
+/// Keys with a common prefix, and the length of their values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeySpace {
+    /// The first bytes of every key; twelve digits follow.
+    pub prefix: &'static str,
+    /// How many keys there are.
+    pub keys: u64,
+    /// The length of each value: the key's digits, then filling.
+    pub value_bytes: usize,
+}
+
+impl KeySpace {
+    /// The space of `keys` small or large values that runs use by default.
+    pub fn new(keys: u64, value_bytes: usize) -> Self {
+        Self { prefix: "key:", keys, value_bytes }
+    }
+}
+
+/// Requests that differ only in the key's number.
+#[derive(Clone, Debug)]
+pub struct Class {
+    request: Template,
+    reply: Template,
+    keys: u64,
+    weight: u32,
+}
+
+impl Class {
+    /// Requests of `verb` on the keys of `space`, drawn `weight` times as often as one of weight 1.
+    pub fn new(verb: Verb, space: KeySpace, weight: u32) -> Self {
+        let key = format!("{}{}", space.prefix, "0".repeat(DIGITS));
+        let value = value(space.value_bytes);
+        let bulk = |bytes: &str| format!("${}\r\n{bytes}\r\n", bytes.len());
+        let (request, reply) = match verb {
+            Verb::Ping => ("*1\r\n$4\r\nPING\r\n".to_owned(), "+PONG\r\n".to_owned()),
+            Verb::Get => (format!("*2\r\n$3\r\nGET\r\n{}", bulk(&key)), bulk(&value)),
+            Verb::Set => {
+                (format!("*3\r\n$3\r\nSET\r\n{}{}", bulk(&key), bulk(&value)), "+OK\r\n".to_owned())
+            }
+        };
+        let key_at = request.find(&key).map(|at| at + space.prefix.len());
+        let has_value = value.len() >= DIGITS;
+        let request_value =
+            (verb == Verb::Set && has_value).then(|| request.len() - "\r\n".len() - value.len());
+        let reply_value =
+            (verb == Verb::Get && has_value).then(|| reply.len() - "\r\n".len() - value.len());
+        Self {
+            request: Template::new(request, [key_at, request_value], space.keys),
+            reply: Template::new(reply, [reply_value, None], space.keys),
+            keys: space.keys,
+            weight,
+        }
+    }
+
+    /// The length of a request.
+    pub fn request_bytes(&self) -> usize {
+        self.request.bytes.len()
+    }
+
+    /// The length of the expected reply.
+    pub fn reply_bytes(&self) -> usize {
+        self.reply.bytes.len()
+    }
+
+    /// The number of keys.
+    pub fn keys(&self) -> u64 {
+        self.keys
+    }
+
+    /// Appends the request for `key`.
+    pub fn write_request(&self, key: u64, out: &mut Vec<u8>) {
+        self.request.write(key, out);
+    }
+
+    /// Makes the request of this class at the start of `bytes` one for `key`.
+    pub fn patch_request(&self, key: u64, bytes: &mut [u8]) {
+        self.request.patch(key, bytes);
+    }
+
+    /// Writes the reply that a request for `key` must get over `out`.
+    pub fn expect_reply(&self, key: u64, out: &mut Vec<u8>) {
+        out.clear();
+        self.reply.write(key, out);
+    }
+
+    /// Whether a reply with this start is of the expected kind.
+    pub fn accepts(&self, head: &[u8]) -> bool {
+        head[..2] == self.reply.bytes[..2]
+    }
+}
+
+fn value(bytes: usize) -> String {
+    if bytes < DIGITS {
+        "x".repeat(bytes)
+    } else {
+        "0".repeat(DIGITS) + &"x".repeat(bytes - DIGITS)
+    }
+}
+
+/// Bytes in which a key's number appears up to twice.
+#[derive(Clone, Debug)]
+struct Template {
+    bytes: Vec<u8>,
+    /// The digits that differ between keys: an even number, the last ones of the twelve.
+    numbers: [Option<Range<usize>>; 2],
+}
+
+impl Template {
+    fn new(bytes: String, digits_at: [Option<usize>; 2], keys: u64) -> Self {
+        let used = keys.saturating_sub(1).to_string().len().next_multiple_of(2);
+        assert!(used <= DIGITS, "a key's number has {DIGITS} digits");
+        let numbers = digits_at.map(|at| at.map(|at| at + DIGITS - used..at + DIGITS));
+        Self { bytes: bytes.into_bytes(), numbers }
+    }
+
+    fn write(&self, key: u64, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&self.bytes);
+        self.patch(key, &mut out[start..]);
+    }
+
+    fn patch(&self, key: u64, bytes: &mut [u8]) {
+        for digits in self.numbers.iter().flatten() {
+            let mut rest = key;
+            for pair in bytes[digits.clone()].rchunks_exact_mut(2) {
+                pair.copy_from_slice(&PAIRS[(rest % 100) as usize]);
+                rest /= 100;
+            }
+        }
+    }
+}
+
+/// The two digits of 0 to 99.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
+
+/// A mix of classes.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    name: String,
+    classes: Vec<Class>,
+    weight: u32,
+}
+
+impl Workload {
+    /// A mix that draws from `classes` by their weights.
+    ///
+    /// # Panics
+    ///
+    /// If there is no class, or none has a weight.
+    pub fn new(name: impl Into<String>, classes: Vec<Class>) -> Self {
+        let weight = classes.iter().map(|class| class.weight).sum();
+        assert!(weight > 0, "a workload asks for something");
+        Self { name: name.into(), classes, weight }
+    }
+
+    /// Requests of one verb.
+    pub fn of(verb: Verb, space: KeySpace) -> Self {
+        Self::new(verb.name(), vec![Class::new(verb, space, 1)])
+    }
+
+    /// As many GETs as SETs.
+    pub fn mixed(space: KeySpace) -> Self {
+        let classes = vec![Class::new(Verb::Get, space, 1), Class::new(Verb::Set, space, 1)];
+        Self::new("GET+SET", classes)
+    }
+
+    /// What reports call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The class of a number that [`Draw`] gave.
+    pub fn class(&self, index: usize) -> &Class {
+        &self.classes[index]
+    }
+
+    /// The one class, where every request has the same length.
+    pub fn only_class(&self) -> Option<&Class> {
+        match self.classes.as_slice() {
+            [class] => Some(class),
+            _ => None,
+        }
+    }
+
+    /// The longest request or reply.
+    pub fn longest_bytes(&self) -> usize {
+        let longest = |class: &Class| class.request_bytes().max(class.reply_bytes());
+        self.classes.iter().map(longest).max().unwrap_or(0)
+    }
+}
+
+/// The order in which keys are asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Order {
+    /// Each key is as likely as any other.
+    Random {
+        /// Equal seeds draw equal sequences.
+        seed: u64,
+    },
+    /// From the first key to the last, again and again.
+    Sequential,
+}
+
+/// Draws requests from a workload.
+pub struct Draw {
+    order: Order,
+    state: u64,
+}
+
+impl Draw {
+    /// Starts at the beginning of `order`.
+    pub fn new(order: Order) -> Self {
+        let state = match order {
+            Order::Random { seed } => seed,
+            Order::Sequential => 0,
+        };
+        Self { order, state }
+    }
+
+    /// The next request: its class's index and its key's number.
+    pub fn next(&mut self, workload: &Workload) -> (usize, u64) {
+        let index = match workload.classes.len() {
+            1 => 0,
+            _ => self.class(workload),
+        };
+        let keys = workload.classes[index].keys;
+        let key = match self.order {
+            Order::Random { .. } => below(self.random(), keys),
+            Order::Sequential => {
+                let key = self.state % keys;
+                self.state += 1;
+                key
+            }
+        };
+        (index, key)
+    }
+
+    fn class(&mut self, workload: &Workload) -> usize {
+        let mut left = below(self.random(), workload.weight.into());
+        for (index, class) in workload.classes.iter().enumerate() {
+            match left.checked_sub(class.weight.into()) {
+                Some(rest) => left = rest,
+                None => return index,
+            }
+        }
+        unreachable!("the weights add up to the workload's")
+    }
+
+    /// SplitMix64.
+    fn random(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// Scales a random number to one below `limit`.
+fn below(random: u64, limit: u64) -> u64 {
+    ((u128::from(random) * u128::from(limit)) >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(verb: Verb, space: KeySpace, key: u64) -> String {
+        let mut out = Vec::new();
+        Class::new(verb, space, 1).write_request(key, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn requests_are_resp() {
+        let space = KeySpace::new(1_000_000, 16);
+        assert_eq!(
+            request(Verb::Get, space, 4711),
+            "*2\r\n$3\r\nGET\r\n$16\r\nkey:000000004711\r\n"
+        );
+        assert_eq!(
+            request(Verb::Set, space, 999_999),
+            "*3\r\n$3\r\nSET\r\n$16\r\nkey:000000999999\r\n$16\r\n000000999999xxxx\r\n"
+        );
+        assert_eq!(
+            request(Verb::Set, KeySpace::new(10, 3), 7),
+            "*3\r\n$3\r\nSET\r\n$16\r\nkey:000000000007\r\n$3\r\nxxx\r\n"
+        );
+        assert_eq!(request(Verb::Ping, space, 1), "*1\r\n$4\r\nPING\r\n");
+    }
+
+    #[test]
+    fn a_get_expects_what_a_set_wrote() {
+        let class = Class::new(Verb::Get, KeySpace::new(1_000_000_000_000, 14), 1);
+        let mut reply = Vec::new();
+        class.expect_reply(123_456_789_012, &mut reply);
+        assert_eq!(reply, b"$14\r\n123456789012xx\r\n");
+        assert_eq!(reply.len(), class.reply_bytes());
+        assert!(class.accepts(&reply) && !class.accepts(MISS));
+    }
+
+    #[test]
+    fn patching_equals_writing() {
+        let class = Class::new(Verb::Set, KeySpace::new(100_000, 20), 1);
+        let (mut patched, mut written) = (Vec::new(), Vec::new());
+        class.write_request(99_999, &mut patched);
+        class.patch_request(42, &mut patched);
+        class.write_request(42, &mut written);
+        assert_eq!(patched, written);
+    }
+
+    #[test]
+    fn draws_are_in_range_seeded_and_weighted() {
+        let space = KeySpace::new(10, 16);
+        let classes = vec![Class::new(Verb::Get, space, 3), Class::new(Verb::Set, space, 1)];
+        let workload = Workload::new("mix", classes);
+        let draw = |seed| {
+            let mut draw = Draw::new(Order::Random { seed });
+            (0..10_000).map(|_| draw.next(&workload)).collect::<Vec<_>>()
+        };
+        let drawn = draw(1);
+        assert_eq!(drawn, draw(1));
+        assert_ne!(drawn, draw(2));
+        assert!((0..10).all(|key| drawn.iter().any(|(_, drawn)| *drawn == key)));
+        assert!(drawn.iter().all(|(_, key)| *key < 10));
+        let gets = drawn.iter().filter(|(class, _)| *class == 0).count();
+        assert!((7300..7700).contains(&gets), "{gets}");
+    }
+
+    #[test]
+    fn a_sequence_visits_every_key() {
+        let workload = Workload::of(Verb::Set, KeySpace::new(3, 16));
+        let mut draw = Draw::new(Order::Sequential);
+        let keys: Vec<_> = (0..5).map(|_| draw.next(&workload).1).collect();
+        assert_eq!(keys, [0, 1, 2, 0, 1]);
+    }
+}
