@@ -1,1 +1,1 @@
-//! To be written.
+//! The Redis server as a library: its store, its sessions and its command sets.

@@ -1,0 +1,430 @@
+//! What a server is made of: commands, the sets that declare them, the store they work on, and the
+//! ports that serve them.
+//!
+//! A [`Command`] is a constant record of function pointers that `#[commands]` writes. It knows the
+//! store and not the wire, so an owner runs a request of any port through the same functions.
+
+use std::any::Any;
+
+use crate::args::{Args, MANY};
+use crate::cx::Cx;
+use crate::gather::{PartOut, Plan};
+use crate::shared::Out;
+use crate::table::Table;
+use crate::wire::{Burst, Encode, ParseLimits, Refusal, Reply, Resume, Scope, Wire};
+
+/// Where a command runs. Positions count from the verb, which is 0.
+#[derive(Clone, Copy, Debug)]
+pub enum Route {
+    /// On the connection's shard, without a key.
+    Local,
+    /// On the connection's shard; it may change the session.
+    Session,
+    /// On the shard that owns the key at this position.
+    Single(u16),
+    /// On the shards that own several keys.
+    Keys(KeyRange),
+    /// On every shard; `loose` if each may run it at its own time.
+    All {
+        /// Whether no common moment is needed.
+        loose: bool,
+    },
+    /// On the one shard that a function computes from the arguments and the number of shards.
+    At(fn(Args<'_>, usize) -> usize),
+}
+
+/// Keys at regular distances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyRange {
+    /// Position of the first key.
+    pub first: u16,
+    /// Position of the last argument that belongs to a key; from the end if negative, -1 being the
+    /// last argument.
+    pub last: i16,
+    /// Arguments from one key to the next.
+    pub step: u16,
+}
+
+impl KeyRange {
+    /// Where the keys' arguments end, in a request of `len` arguments.
+    #[inline]
+    pub fn end(&self, len: usize) -> usize {
+        let last = self.last as isize;
+        let end = if last < 0 { len as isize + last + 1 } else { (last + 1).min(len as isize) };
+        end.max(0) as usize
+    }
+
+    /// How many keys there are, each with its `step` arguments. `None` if they don't come out
+    /// even, or there is none.
+    #[inline]
+    pub fn count(&self, len: usize) -> Option<usize> {
+        let arguments = self.end(len).checked_sub(self.first as usize)?;
+        let step = self.step as usize;
+        (arguments > 0 && arguments.is_multiple_of(step)).then_some(arguments / step)
+    }
+
+    /// Where the arguments of key `index` start.
+    #[inline]
+    pub fn start_of(&self, index: usize) -> usize {
+        self.first as usize + index * self.step as usize
+    }
+}
+
+/// Runs a whole request and writes its reply.
+pub type RunFn<S> = fn(&mut S, &Cx<'_>, Args<'_>, &mut Out);
+/// Runs a request that may change its session, which is the first argument.
+pub type SessionFn<S> = fn(&mut dyn Any, &mut S, &Cx<'_>, Args<'_>, &mut Out);
+/// Whether a request may be scattered; writes the refusal when not.
+pub type CheckFn = fn(&Cx<'_>, Args<'_>, &mut Out) -> bool;
+/// Runs a part: a request narrowed to the keys that this shard owns.
+pub type PartFn<S> = fn(&mut S, &Cx<'_>, Args<'_>, &mut PartOut);
+/// Makes one reply of all parts.
+pub type MergeFn = fn(&Cx<'_>, &Plan, &mut [PartOut], &mut Out);
+
+/// How a command's handler is called.
+pub enum Run<S: 'static> {
+    /// At one place: routes `local`, `single` and `at`.
+    One(RunFn<S>),
+    /// Route `session`.
+    Session(SessionFn<S>),
+    /// Routes `keys` and `all`.
+    Gather {
+        /// Called before any part leaves.
+        check: CheckFn,
+        /// Everything is here: straight into the output.
+        whole: RunFn<S>,
+        /// Some of it is here.
+        part: PartFn<S>,
+        /// The parts' way to one reply.
+        merge: MergeFn,
+    },
+}
+
+/// What is known of a command apart from its functions.
+#[derive(Debug)]
+pub struct CommandInfo {
+    /// The verb; for a subcommand two words, `CLIENT LIST`. In capitals.
+    pub name: &'static str,
+    /// The set that declares it.
+    pub set: &'static str,
+    /// Its doc comment.
+    pub doc: &'static str,
+    /// Fewest arguments, verb (both words of a subcommand) included.
+    pub min: usize,
+    /// Most arguments, or [`MANY`].
+    pub max: usize,
+    /// Where it runs.
+    pub route: Route,
+    /// Whether it may change the store.
+    pub write: bool,
+    /// The argument whose key it may make ready for those who wait.
+    pub wake: Option<u16>,
+    /// Whether it runs only when nothing earlier of its connection is open.
+    pub barrier: bool,
+    /// The set's own words about it, which the runtime doesn't read.
+    pub flags: &'static [&'static str],
+    /// The set's own facts about it, name and text.
+    pub meta: &'static [(&'static str, &'static str)],
+    /// Names of its arguments as declared, with their tokens, for the documentation.
+    pub arguments: &'static [ArgInfo],
+}
+
+impl CommandInfo {
+    /// The first word of its name.
+    pub fn verb(&self) -> &'static str {
+        self.name.split(' ').next().unwrap_or(self.name)
+    }
+
+    /// The second word of its name, if it is a subcommand.
+    pub fn subcommand(&self) -> Option<&'static str> {
+        self.name.split_once(' ').map(|(_, sub)| sub)
+    }
+
+    /// The text of one of the set's own facts.
+    pub fn fact(&self, name: &str) -> Option<&'static str> {
+        self.meta.iter().find(|(fact, _)| *fact == name).map(|(_, text)| *text)
+    }
+
+    /// Whether one of the set's own words is said.
+    pub fn has_flag(&self, flag: &str) -> bool {
+        self.flags.contains(&flag)
+    }
+
+    /// Whether a request of `len` arguments has as many as the command takes.
+    #[inline]
+    pub fn takes(&self, len: usize) -> bool {
+        self.min <= len && (len <= self.max || self.max == MANY)
+    }
+}
+
+/// One argument as its handler declares it.
+#[derive(Debug)]
+pub struct ArgInfo {
+    /// The parameter's name.
+    pub name: &'static str,
+    /// Its type as written.
+    pub kind: &'static str,
+    /// The word that precedes it, if it is an option.
+    pub token: Option<&'static str>,
+}
+
+/// One command: what is known of it, and how it runs.
+pub struct Command<S: 'static> {
+    /// What is known of it.
+    pub info: CommandInfo,
+    /// How it runs.
+    pub run: Run<S>,
+}
+
+/// The commands of an `impl` block, for a server with the store `S` and the session `X`.
+/// `#[commands]` implements it.
+#[diagnostic::on_unimplemented(
+    message = "the set `{Self}` can't be served over this store and session",
+    note = "the store has to implement `Has<..>` for the set's store, and the session for the set's session"
+)]
+pub trait CommandSet<S: 'static, X: 'static> {
+    /// Its records.
+    const COMMANDS: &'static [Command<S>];
+}
+
+/// A server's store holds the store of each of its sets, and its session theirs: finds it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` holds no `{P}`, which a command set of this server works on",
+    note = "implement `Has<{P}>` for `{Self}`: two methods that return the field"
+)]
+pub trait Has<P>: 'static {
+    /// The part, shared; `cx` says which numbered database.
+    fn part(&self, cx: &Cx<'_>) -> &P;
+    /// The part, to be changed.
+    fn part_mut(&mut self, cx: &Cx<'_>) -> &mut P;
+}
+
+impl<T: 'static> Has<T> for T {
+    #[inline(always)]
+    fn part(&self, _: &Cx<'_>) -> &T {
+        self
+    }
+    #[inline(always)]
+    fn part_mut(&mut self, _: &Cx<'_>) -> &mut T {
+        self
+    }
+}
+
+/// Which of how many shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// This one, from 0.
+    pub shard: usize,
+    /// All of them.
+    pub shards: usize,
+}
+
+/// One shard's data. Only its shard's thread touches it, so it needs no locks.
+pub trait Store: Sized + 'static {
+    /// What all shards' stores are opened with.
+    type Settings: Send + Sync + 'static;
+
+    /// Makes an empty store on the shard's own thread.
+    fn open(settings: &Self::Settings, place: Place) -> Self;
+
+    /// Called once per turn that runs requests, before them: `now_ms` is the time that all of them
+    /// see, in milliseconds since the Unix epoch.
+    fn begin(&mut self, now_ms: u64) {
+        let _ = now_ms;
+    }
+
+    /// Work of its own between requests, some tens of microseconds of it at most. Answers after
+    /// how many milliseconds it wants to be called again; `None` if nothing is to be done.
+    fn tick(&mut self, cx: &Cx<'_>) -> Option<u64> {
+        let _ = cx;
+        None
+    }
+
+    /// Asks the processor for the memory that a lookup of `hash` reads first. The store decides
+    /// whether that pays.
+    #[inline]
+    fn prefetch(&self, hash: u64, scope: u64) {
+        let _ = (hash, scope);
+    }
+
+    /// The second stage: what [`Store::prefetch`] asked for is here by now, and says what is next.
+    #[inline]
+    fn prefetch_record(&self, hash: u64, scope: u64) {
+        let _ = (hash, scope);
+    }
+
+    /// The bytes of a key that pick its shard.
+    #[inline]
+    fn placement(key: &[u8]) -> &[u8] {
+        key
+    }
+}
+
+/// What happens to replies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// They are sent.
+    #[default]
+    On,
+    /// They are dropped.
+    Off,
+    /// The next request's reply is dropped.
+    SkipNext,
+}
+
+/// What the runtime reads of a session. It is read again after each request of route `session`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionState {
+    /// The word that travels with each request.
+    pub scope: u64,
+    /// Whether [`Session::admit`] has to be asked before each request, and the tighter limits of
+    /// an unauthenticated client hold.
+    pub restricted: bool,
+    /// What happens to replies.
+    pub reply: ReplyMode,
+}
+
+/// What a protocol remembers of a connection.
+pub trait Session: Any {
+    /// What the runtime has to know.
+    fn state(&self) -> SessionState {
+        SessionState::default()
+    }
+
+    /// Whether a restricted session may run `command`.
+    ///
+    /// # Errors
+    /// The refusal that is its reply.
+    fn admit(&self, command: &CommandInfo) -> Result<(), Refusal> {
+        let _ = command;
+        Ok(())
+    }
+}
+
+impl Session for () {}
+
+/// Makes the session of a connection that opens, over the store `S`.
+pub trait Open<S>: Session + Sized {
+    /// `cx.conn()` says who connects. `None` turns the connection away: what was written to
+    /// `greeting` is sent, and then it is closed.
+    fn open(store: &S, cx: &Cx<'_>, greeting: &mut Out) -> Option<Self>;
+}
+
+impl<S> Open<S> for () {
+    fn open(_: &S, _: &Cx<'_>, _: &mut Out) -> Option<Self> {
+        Some(())
+    }
+}
+
+/// One wire with its commands, erased to functions, so that a server may have several over one
+/// store.
+pub struct Port<S: 'static> {
+    /// The wire's name, for listeners and logs.
+    pub name: &'static str,
+    /// Its commands.
+    pub table: Table<S>,
+    pub(crate) parse: fn(&[u8], &mut Resume, &ParseLimits, &mut Burst, &mut Out, u64) -> bool,
+    pub(crate) refuse: fn(Refusal, u64, &mut Out),
+    pub(crate) unknown: fn(Args<'_>, Option<&'static str>, u64, &mut Out),
+    pub(crate) open: fn(&S, &Cx<'_>, &mut Out) -> Option<Box<dyn Session>>,
+}
+
+impl<S: 'static> Port<S> {
+    /// A port that speaks `W`, with sessions of type `X`. `server!` calls it.
+    pub const fn new<W: Wire, X: Open<S>>(name: &'static str, table: Table<S>) -> Self {
+        Port {
+            name,
+            table,
+            parse: parse::<W>,
+            refuse: refuse::<W>,
+            unknown: unknown::<W>,
+            open: |store, cx, greeting| {
+                X::open(store, cx, greeting).map(|session| Box::new(session) as Box<dyn Session>)
+            },
+        }
+    }
+}
+
+/// Parses a burst. False if the frame is malformed: the wire's refusal is in `out`.
+fn parse<W: Wire>(
+    input: &[u8],
+    resume: &mut Resume,
+    limits: &ParseLimits,
+    burst: &mut Burst,
+    out: &mut Out,
+    scope: u64,
+) -> bool {
+    match W::parse(input, resume, limits, burst) {
+        Ok(()) => true,
+        Err(refusal) => {
+            refusal.encode(&mut Reply::in_scope(out, W::Scope::from_bits(scope)));
+            false
+        }
+    }
+}
+
+fn refuse<W: Wire>(refusal: Refusal, scope: u64, out: &mut Out) {
+    let refusal = W::Refusal::from(refusal);
+    refusal.encode(&mut Reply::in_scope(out, W::Scope::from_bits(scope)));
+}
+
+fn unknown<W: Wire>(args: Args<'_>, verb: Option<&'static str>, scope: u64, out: &mut Out) {
+    W::unknown(args, verb, &mut Reply::in_scope(out, W::Scope::from_bits(scope)));
+}
+
+/// A whole server: its store and its ports. [`server!`](crate::server!) implements it.
+pub trait Commands: Sized + 'static {
+    /// One shard's data.
+    type Store: Store;
+
+    /// Its wires with their commands.
+    fn ports() -> &'static [Port<Self::Store>];
+}
+
+/// Joins sets, wires and a store to a server:
+///
+/// ```text
+/// server! { pub Server: store = Mixed, ports = [
+///     Resp, Session => [Redis, RateLimiter];       // two sets, one wire
+///     Lines, () => [Ours],                         // another wire, the same store
+/// ] }
+/// ```
+///
+/// `Server` then implements [`Commands`]. A name declared twice on one port doesn't compile.
+#[macro_export]
+macro_rules! server {
+    (
+        $(#[$attr:meta])* $vis:vis $server:ident: store = $store:ty, ports = [
+            $( $wire:ty, $session:ty => [ $($set:ty),+ $(,)? ] );+ $(;)? $(,)?
+        ] $(,)?
+    ) => {
+        $(#[$attr])*
+        #[derive(Debug)]
+        $vis struct $server;
+
+        impl $crate::Commands for $server {
+            type Store = $store;
+
+            fn ports() -> &'static [$crate::Port<$store>] {
+                static PORTS: &[$crate::Port<$store>] = &[ $({
+                    const SETS: &[&[$crate::Command<$store>]] =
+                        &[ $(<$set as $crate::CommandSet<$store, $session>>::COMMANDS),+ ];
+                    const N: usize = $crate::table::count(SETS);
+                    const SLOTS: usize = (2 * N).next_power_of_two();
+                    const BUCKETS: usize = N.next_power_of_two();
+                    static SORTED: [Option<&'static $crate::Command<$store>>; N] =
+                        $crate::table::sort(SETS);
+                    static PLACED: ([$crate::table::Entry<$store>; SLOTS], [u16; BUCKETS]) =
+                        $crate::table::place::<$store, N, SLOTS, BUCKETS>(&SORTED);
+                    static TABLE: (&[$crate::table::Entry<$store>], &[u16]) =
+                        (&PLACED.0, &PLACED.1);
+                    $crate::Port::new::<$wire, $session>(
+                        stringify!($wire),
+                        $crate::table::Table::new(&TABLE, &SORTED),
+                    )
+                }),+ ];
+                PORTS
+            }
+        }
+    };
+}

@@ -1,0 +1,252 @@
+//! A connection: its input, its session, the replies it is owed; and the table of all of a shard's.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::commands::{CommandInfo, Session, SessionState};
+use crate::input::Input;
+use crate::reactor::Transport;
+use crate::reply_queue::ReplyQueue;
+use crate::shared::Out;
+
+/// A connection of a shard: a place in its table, and which of the connections that had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ConnId {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// The other side of a connection, or this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// A Unix socket's path.
+    Unix(PathBuf),
+    /// A simulated client.
+    Simulated(u64),
+}
+
+impl Peer {
+    /// Whether it is on this machine.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Peer::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Peer::Unix(_) | Peer::Simulated(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Tcp(address) => write!(f, "{address}"),
+            Peer::Unix(path) => write!(f, "{}:0", path.display()),
+            Peer::Simulated(number) => write!(f, "simulated:{number}"),
+        }
+    }
+}
+
+/// What is known of a connection apart from its session.
+#[derive(Debug)]
+pub struct ConnFacts {
+    /// Its number, which no other connection of this process has had.
+    pub id: u64,
+    /// Who connected.
+    pub peer: Peer,
+    /// To what.
+    pub local: Peer,
+    /// The descriptor's number, or -1.
+    pub descriptor: i32,
+    /// When, in milliseconds since the Unix epoch.
+    pub opened_ms: u64,
+    pub(crate) last_ms: Cell<u64>,
+    pub(crate) last_command: Cell<Option<&'static CommandInfo>>,
+}
+
+impl ConnFacts {
+    /// When it last sent something, in milliseconds since the Unix epoch.
+    pub fn last_ms(&self) -> u64 {
+        self.last_ms.get()
+    }
+
+    /// The command that it ran last.
+    pub fn last_command(&self) -> Option<&'static CommandInfo> {
+        self.last_command.get()
+    }
+}
+
+/// A connection as other connections' commands may see it.
+#[derive(Clone, Copy)]
+pub struct ConnView<'a> {
+    /// What is known of it.
+    pub facts: &'a ConnFacts,
+    /// Its session, to be downcast to the type that its port has.
+    pub session: &'a dyn Any,
+    /// Bytes received and not yet parsed to whole requests.
+    pub input_bytes: usize,
+    /// Room of the input buffers beyond these.
+    pub input_room: usize,
+    /// Bytes of replies that wait to be sent.
+    pub output_bytes: usize,
+    /// Requests whose replies are still open.
+    pub open_requests: usize,
+    /// Bytes of memory in all.
+    pub memory: usize,
+}
+
+/// How far a connection is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Closing {
+    /// It isn't.
+    No,
+    /// No further request is run; it is closed when all that it is owed was sent.
+    AfterFlush,
+    /// At once.
+    Now,
+}
+
+/// Why a connection's requests wait while whole ones may lie in its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stall {
+    /// They don't.
+    No,
+    /// This shard has too many open requests there.
+    Credits(u16),
+    /// Its replies are not taken.
+    Output,
+    /// A command that must run alone waits for the earlier requests' replies.
+    Barrier,
+}
+
+/// One connection. Its shard lends it to the stages of a turn.
+pub(crate) struct Conn {
+    pub(crate) id: ConnId,
+    pub(crate) transport: Transport,
+    pub(crate) port: u16,
+    pub(crate) facts: ConnFacts,
+    pub(crate) session: Box<dyn Session>,
+    /// What `session` said when it was last asked.
+    pub(crate) state: SessionState,
+    pub(crate) input: Input,
+    pub(crate) queue: ReplyQueue,
+    pub(crate) out: Out,
+    /// Bytes handed to the reactor and not yet reported sent; zero when no send is in flight.
+    pub(crate) sending_bytes: usize,
+    pub(crate) is_sending: bool,
+    pub(crate) is_reading: bool,
+    /// Whether it is on the list of those with something to send or to decide.
+    pub(crate) is_dirty: bool,
+    pub(crate) stall: Stall,
+    pub(crate) closing: Closing,
+    /// What this shard's total counts for it.
+    pub(crate) counted_memory: usize,
+}
+
+impl Conn {
+    /// Bytes of replies that wait here or in the reactor.
+    #[inline]
+    pub(crate) fn output_bytes(&self) -> usize {
+        self.out.len() + self.sending_bytes + self.queue.held_bytes()
+    }
+
+    /// Bytes of memory that it holds.
+    pub(crate) fn memory(&self) -> usize {
+        size_of::<Conn>() + self.input.memory() + self.output_bytes()
+    }
+
+    /// Whether it is owed nothing.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.queue.is_empty() && self.out.is_empty() && !self.is_sending
+    }
+
+    pub(crate) fn close(&mut self, how: Closing) {
+        self.closing = self.closing.max(how);
+    }
+
+    pub(crate) fn view(&self) -> ConnView<'_> {
+        let session: &dyn Any = &*self.session;
+        ConnView {
+            facts: &self.facts,
+            session,
+            input_bytes: self.input.len(),
+            input_room: self.input.memory().saturating_sub(self.input.len()),
+            output_bytes: self.output_bytes(),
+            open_requests: self.queue.len(),
+            memory: self.memory(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Place {
+    generation: u32,
+    conn: Option<Box<Conn>>,
+}
+
+/// All connections of a shard. One that is lent out keeps its place.
+#[derive(Default)]
+pub(crate) struct ConnTable {
+    places: Vec<Place>,
+    free: Vec<u32>,
+    len: usize,
+}
+
+impl ConnTable {
+    /// Takes a place for a connection that [`ConnTable::give_back`] fills.
+    pub(crate) fn reserve(&mut self) -> ConnId {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            self.places.len() as u32 - 1
+        });
+        self.len += 1;
+        ConnId { slot, generation: self.places[slot as usize].generation }
+    }
+
+    /// Lends the connection, if it is still the one that `id` means.
+    #[inline]
+    pub(crate) fn lend(&mut self, id: ConnId) -> Option<Box<Conn>> {
+        let place = self.places.get_mut(id.slot as usize)?;
+        if place.generation == id.generation { place.conn.take() } else { None }
+    }
+
+    /// Puts a lent connection back.
+    #[inline]
+    pub(crate) fn give_back(&mut self, conn: Box<Conn>) {
+        let place = &mut self.places[conn.id.slot as usize];
+        debug_assert!(place.generation == conn.id.generation && place.conn.is_none());
+        place.conn = Some(conn);
+    }
+
+    /// Frees the place of a connection that was lent and is gone.
+    pub(crate) fn free(&mut self, id: ConnId) {
+        let place = &mut self.places[id.slot as usize];
+        debug_assert!(place.generation == id.generation && place.conn.is_none());
+        place.generation = place.generation.wrapping_add(1);
+        self.free.push(id.slot);
+        self.len -= 1;
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
+        let place = self.places.get_mut(id.slot as usize)?;
+        if place.generation == id.generation { place.conn.as_deref_mut() } else { None }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn for_each(&self, mut see: impl FnMut(&Conn)) {
+        self.places.iter().filter_map(|place| place.conn.as_deref()).for_each(&mut see);
+    }
+
+    pub(crate) fn ids(&self) -> Vec<ConnId> {
+        let mut ids = Vec::with_capacity(self.len);
+        self.for_each(|conn| ids.push(conn.id));
+        ids
+    }
+}

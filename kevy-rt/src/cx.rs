@@ -1,0 +1,140 @@
+//! What a handler may ask of the runtime: the time, randomness, its connection, its shard.
+//!
+//! [`Server`] is one per shard and knows no protocol. What concerns all shards is asked of each of
+//! them by a command of route `all, loose`, so nothing here is locked.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::commands::{CommandInfo, Place};
+use crate::conn::{ConnFacts, ConnTable, ConnView};
+use crate::limits::Limits;
+use crate::metrics::{CommandStats, Metrics};
+use crate::runtime::Process;
+
+/// The surroundings of one request.
+#[derive(Clone, Copy)]
+pub struct Cx<'a> {
+    pub(crate) now_ms: u64,
+    pub(crate) scope: u64,
+    pub(crate) server: &'a Server,
+    pub(crate) conn: Option<&'a ConnFacts>,
+}
+
+impl<'a> Cx<'a> {
+    /// The time of this turn, in milliseconds since the Unix epoch. It never goes back, whatever
+    /// the system's clock does.
+    #[inline]
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// The wire's word about the connection.
+    #[inline]
+    pub fn scope(&self) -> u64 {
+        self.scope
+    }
+
+    /// A random word. Not for secrets.
+    pub fn random(&self) -> u64 {
+        self.server.random()
+    }
+
+    /// Who sent the request. `None` where it runs for a connection of another shard.
+    #[inline]
+    pub fn conn(&self) -> Option<&'a ConnFacts> {
+        self.conn
+    }
+
+    /// This shard.
+    #[inline]
+    pub fn server(&self) -> &'a Server {
+        self.server
+    }
+}
+
+/// One shard, as handlers see it.
+pub struct Server {
+    pub(crate) place: Place,
+    pub(crate) process: Arc<Process>,
+    pub(crate) conns: RefCell<ConnTable>,
+    pub(crate) limits: Cell<Limits>,
+    pub(crate) metrics: Metrics,
+    pub(crate) stats: Vec<CommandStats>,
+    pub(crate) random: Cell<u64>,
+    /// Connections to be closed once the present request is through.
+    pub(crate) closing: RefCell<Vec<(u64, bool)>>,
+    /// Handed in by a simulation; the system's is read otherwise.
+    pub(crate) wall_clock: Cell<Option<Duration>>,
+    /// The reactor that was chosen.
+    pub(crate) reactor: &'static str,
+}
+
+impl Server {
+    /// Which shard this is, of how many.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// What all shards share: start time, listeners, the way to stop.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// The name of the reactor that was chosen at start.
+    pub fn reactor(&self) -> &'static str {
+        self.reactor
+    }
+
+    /// The limits that hold on this shard.
+    pub fn limits(&self) -> Limits {
+        self.limits.get()
+    }
+
+    /// Changes this shard's limits; a command of route `all, loose` changes all.
+    pub fn set_limits(&self, limits: Limits) {
+        self.limits.set(limits);
+    }
+
+    /// This shard's counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Every command of every port with its counters on this shard.
+    pub fn commands(&self) -> impl Iterator<Item = (&'static CommandInfo, &CommandStats)> {
+        self.process.commands.iter().copied().zip(&self.stats)
+    }
+
+    /// Calls `see` with each connection of this shard, as of the last turn.
+    pub fn for_each_conn(&self, mut see: impl FnMut(ConnView<'_>)) {
+        self.conns.borrow().for_each(|conn| see(conn.view()));
+    }
+
+    /// How many connections this shard has.
+    pub fn conn_count(&self) -> usize {
+        self.conns.borrow().len()
+    }
+
+    /// Closes the connection with this id, if it is of this shard, once the present request is
+    /// through; with `flush` only after what it is still owed was sent.
+    pub fn close(&self, id: u64, flush: bool) {
+        self.closing.borrow_mut().push((id, flush));
+    }
+
+    /// The system's wall clock, which may jump: time since the Unix epoch.
+    pub fn wall_clock(&self) -> Duration {
+        let system = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.wall_clock.get().unwrap_or_else(system)
+    }
+
+    pub(crate) fn random(&self) -> u64 {
+        // Splitmix64: every seed is good.
+        let state = self.random.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.random.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+}

@@ -1,0 +1,156 @@
+//! The bytes of a connection that no whole request was parsed from yet.
+//!
+//! Requests are parsed where the reactor received them. Only the tail of an incomplete one is kept
+//! here, with how far it was parsed; a large argument is gathered in an allocation of its own,
+//! which later becomes the value.
+
+use crate::shared::Shared;
+use crate::wire::Resume;
+
+/// From this many bytes on an argument that arrives in pieces gets an allocation of its own.
+///
+/// Smaller: an allocation costs more than the second copy that it saves. Larger: the copy shows.
+pub(crate) const GATHER_BYTES: usize = 16 * 1024;
+
+/// No allocation for a gathered argument is more than this many times what has arrived of it, so
+/// that a client pays for memory with bytes.
+const ROOM_PER_BYTE: usize = 16;
+
+/// An argument on its way into its own allocation.
+#[derive(Debug)]
+struct Gathering {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl Gathering {
+    /// Takes what it lacks off the front of `bytes`.
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        let part = &bytes[..bytes.len().min(self.len - self.bytes.len())];
+        let needed = self.bytes.len() + part.len();
+        if needed > self.bytes.capacity() {
+            let room = needed.saturating_mul(ROOM_PER_BYTE).min(self.len);
+            self.bytes.reserve_exact(room - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(part);
+        part.len()
+    }
+}
+
+/// What a connection keeps between two receives.
+#[derive(Debug, Default)]
+pub(crate) struct Input {
+    buf: Vec<u8>,
+    start: usize,
+    pub(crate) resume: Resume,
+    gathering: Option<Gathering>,
+}
+
+impl Input {
+    /// The bytes that are kept.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buf[self.start..]
+    }
+
+    /// How many.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.buf.len() - self.start + self.gathering.as_ref().map_or(0, |g| g.bytes.len())
+    }
+
+    /// Whether received bytes may be parsed where they are.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buf.len() == self.start && self.gathering.is_none()
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn memory(&self) -> usize {
+        self.buf.capacity()
+            + self.gathering.as_ref().map_or(0, |g| g.bytes.capacity())
+            + self.resume.memory()
+    }
+
+    /// Passes received bytes to an argument that is being gathered; answers how many it took.
+    #[inline]
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> usize {
+        let Some(gathering) = &mut self.gathering else { return 0 };
+        let taken = gathering.take(bytes);
+        if gathering.bytes.len() == gathering.len
+            && let Some(done) = self.gathering.take()
+        {
+            self.resume.deliver(Shared::new(done.bytes));
+        }
+        taken
+    }
+
+    /// Keeps bytes for later.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) {
+        self.buf.extend_from_slice(bytes);
+    }
+
+    /// Drops the first `count` of the kept bytes.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.start += count;
+        if self.start == self.buf.len() {
+            self.buf.clear();
+            self.start = 0;
+            // An idle connection holds no buffer.
+            if self.buf.capacity() > 0 {
+                self.buf = Vec::new();
+            }
+        } else if self.start >= self.buf.len() / 2 {
+            // Each byte moves at most once per halving: linear in all.
+            self.buf.copy_within(self.start.., 0);
+            self.buf.truncate(self.buf.len() - self.start);
+            self.start = 0;
+        }
+    }
+
+    /// If the incomplete request that starts the kept bytes lacks part of a large argument, takes
+    /// what is here of it into an allocation of its own, where the rest will go too.
+    pub(crate) fn gather(&mut self) {
+        let Some(body) = self.resume.body else { return };
+        if body.len < GATHER_BYTES {
+            return;
+        }
+        let mut gathering = Gathering { bytes: Vec::new(), len: body.len };
+        let here = self.start + body.start;
+        let taken = gathering.take(&self.buf[here..]);
+        debug_assert!(here + taken == self.buf.len() && taken < body.len);
+        self.buf.truncate(here);
+        self.gathering = Some(gathering);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Body;
+
+    #[test]
+    fn a_large_argument_costs_memory_only_as_it_arrives() {
+        let mut input = Input::default();
+        input.keep(b"header");
+        input.resume.body = Some(Body { start: 6, len: 512 << 20 });
+        input.gather();
+        assert!(input.memory() < 1024);
+        assert_eq!(input.feed(&[0; 1000]), 1000);
+        assert!(input.memory() < 64 * 1024);
+        assert_eq!(input.bytes(), b"header");
+    }
+
+    #[test]
+    fn a_gathered_argument_is_delivered_whole() {
+        let mut input = Input::default();
+        input.keep(b"hd12");
+        input.resume.body = Some(Body { start: 2, len: GATHER_BYTES });
+        input.gather();
+        let rest = vec![b'3'; GATHER_BYTES];
+        assert_eq!(input.feed(&rest), GATHER_BYTES - 2);
+        assert_eq!(input.bytes(), b"hd");
+        assert_eq!(input.resume.at, 2);
+        assert_eq!(input.feed(b"x"), 0);
+    }
+}

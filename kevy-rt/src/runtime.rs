@@ -1,0 +1,248 @@
+//! Starting a server, its shards and listeners; stopping it.
+
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+
+use crate::commands::{CommandInfo, Commands, Store};
+use crate::limits::Limits;
+
+/// Where a port listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// A Unix socket. A file that no server listens on any more is replaced.
+    Unix {
+        /// Its path.
+        path: PathBuf,
+        /// The file's mode, if it is to be set.
+        mode: Option<u32>,
+    },
+}
+
+/// Which I/O engine to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReactorChoice {
+    /// io_uring if this kernel lets us, else readiness; the reason is logged.
+    #[default]
+    Auto,
+    /// io_uring, or fail.
+    Uring,
+    /// Readiness: epoll or kqueue.
+    Poll,
+}
+
+/// A listener as it stands.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    /// The index of the port that it serves.
+    pub port: usize,
+    /// Where; the real TCP port if any was asked for.
+    pub at: Listen,
+}
+
+/// What all shards of a process share. None of it is on a request's way.
+#[derive(Debug)]
+pub struct Process {
+    pub(crate) started_ms: u64,
+    pub(crate) listeners: Vec<Listening>,
+    pub(crate) commands: Vec<&'static CommandInfo>,
+    /// Set by whoever stops the server; read by every shard once per turn.
+    pub(crate) stopping: AtomicBool,
+    /// Bytes that connections hold. Each shard adds what changed, in large steps.
+    pub(crate) client_memory: AtomicI64,
+    /// The next connection's number.
+    pub(crate) next_conn: AtomicU64,
+    /// Connections of all shards.
+    pub(crate) connections: AtomicUsize,
+    /// Connections of each shard, to place the next one. Taken once per connection.
+    pub(crate) placed: Mutex<Vec<usize>>,
+    /// One per shard: wakes it from any thread.
+    pub(crate) wakers: Vec<crate::sys::Waker>,
+}
+
+impl Process {
+    /// When the server started, in milliseconds since the Unix epoch.
+    pub fn started_ms(&self) -> u64 {
+        self.started_ms
+    }
+
+    /// Its listeners.
+    pub fn listeners(&self) -> &[Listening] {
+        &self.listeners
+    }
+
+    /// Connections of all shards together.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Stops the server: no connection is accepted any more, what was read is answered, then all
+    /// are closed. Returns at once; may be called from any thread and more than once.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        for waker in &self.wakers {
+            waker.wake();
+        }
+    }
+
+    /// Whether it is being stopped.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+/// Why a server didn't start, or ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An address can't be listened on.
+    #[error("can't listen on {at}: {source}")]
+    Listen {
+        /// Which one.
+        at: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// io_uring was asked for and is not to be had.
+    #[error("io_uring is not available: {0}")]
+    NoUring(std::io::Error),
+    /// A shard couldn't start, or its reactor broke.
+    #[error("shard {shard}: {source}")]
+    Shard {
+        /// Which one.
+        shard: usize,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Signals can't be received.
+    #[error("can't install the signal handlers: {0}")]
+    Signals(std::io::Error),
+    /// A setting that makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// What a server is started with.
+pub struct Builder<C: Commands> {
+    pub(crate) settings: <C::Store as Store>::Settings,
+    pub(crate) shards: Option<usize>,
+    pub(crate) listen: Vec<(usize, Listen)>,
+    pub(crate) reactor: ReactorChoice,
+    pub(crate) limits: Limits,
+    pub(crate) accept_queue: i32,
+    pub(crate) keepalive_s: u32,
+    pub(crate) pin: bool,
+    pub(crate) signals: bool,
+    server: PhantomData<C>,
+}
+
+impl<C: Commands> Builder<C> {
+    /// A server whose stores are opened with `settings`.
+    pub fn new(settings: <C::Store as Store>::Settings) -> Self {
+        Builder {
+            settings,
+            shards: None,
+            listen: Vec::new(),
+            reactor: ReactorChoice::Auto,
+            limits: Limits::default(),
+            accept_queue: 511,
+            keepalive_s: 300,
+            pin: true,
+            signals: true,
+            server: PhantomData,
+        }
+    }
+
+    /// How many shards; without it, the cores that this process may use.
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = Some(shards);
+        self
+    }
+
+    /// Listens with port `port` of the server's list. May be called several times.
+    pub fn listen(mut self, port: usize, at: Listen) -> Self {
+        self.listen.push((port, at));
+        self
+    }
+
+    /// Which I/O engine.
+    pub fn reactor(mut self, choice: ReactorChoice) -> Self {
+        self.reactor = choice;
+        self
+    }
+
+    /// The bounds to start with.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How many connections may wait to be accepted.
+    pub fn accept_queue(mut self, connections: i32) -> Self {
+        self.accept_queue = connections;
+        self
+    }
+
+    /// After how many idle seconds TCP asks whether the other side is still there; 0 for never.
+    pub fn keepalive_s(mut self, seconds: u32) -> Self {
+        self.keepalive_s = seconds;
+        self
+    }
+
+    /// Whether each shard's thread stays on one core. By default it does if there is one for each.
+    pub fn pin(mut self, pin: bool) -> Self {
+        self.pin = pin;
+        self
+    }
+
+    /// Whether SIGTERM and SIGINT stop the server, the second one at once. By default they do.
+    pub fn signals(mut self, signals: bool) -> Self {
+        self.signals = signals;
+        self
+    }
+
+    /// Opens the listeners and starts the shards.
+    ///
+    /// # Errors
+    /// When an address can't be listened on, the reactor asked for is not to be had, or a shard
+    /// doesn't start.
+    pub fn start(self) -> Result<Runtime, Error> {
+        crate::start::start(self)
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Runtime {
+    pub(crate) process: Arc<Process>,
+    pub(crate) shards: Vec<std::thread::JoinHandle<Result<(), Error>>>,
+    pub(crate) signals: Option<crate::start::Signals>,
+}
+
+impl Runtime {
+    /// What the shards share, with the way to stop.
+    pub fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
+    /// Waits until the server was stopped and all its shards are through.
+    ///
+    /// # Errors
+    /// The first shard's that ended by one.
+    ///
+    /// # Panics
+    /// When a shard's thread panicked.
+    pub fn join(self) -> Result<(), Error> {
+        let results: Vec<_> = self.shards.into_iter().map(|shard| shard.join()).collect();
+        drop(self.signals);
+        results.into_iter().try_for_each(|result| match result {
+            Ok(ended) => ended,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    }
+}
