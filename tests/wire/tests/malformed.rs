@@ -184,6 +184,7 @@ fn end_of(client: &mut Client, case: &[u8], cut: Cut) -> End {
 fn assert_same_end(both: &Both, case: &[u8], cut: Cut, setup: &str, wrong: &mut String) {
     let (mut oracle, mut ours) = both.connect();
     let expected = end_of(&mut oracle, case, cut);
+    assert!(expected.is_ok(), "the oracle waits for more: {}, {cut:?}", printable(case));
     let actual = end_of(&mut ours, case, cut);
     if actual != expected {
         let (case, expected, actual) = (printable(case), describe(&expected), describe(&actual));
