@@ -1,6 +1,7 @@
 //! The floor: answers a constant reply per so many bytes received.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +12,10 @@ use kevy_bench_load::floor::{Options, serve};
 /// The least that a server can do for a request: it counts bytes and answers a constant reply.
 #[derive(Parser)]
 struct Arguments {
-    /// Port on loopback.
+    /// IPv4 address to listen on.
+    #[arg(long, default_value_t = Ipv4Addr::LOCALHOST)]
+    bind: Ipv4Addr,
+    /// Port to listen on.
     #[arg(long, required_unless_present = "unixsocket")]
     port: Option<u16>,
     /// Unix socket to listen on, as well or instead.
@@ -33,7 +37,7 @@ fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
     let addresses = arguments
         .port
-        .map(Address::loopback)
+        .map(|port| Address::Tcp((arguments.bind, port).into()))
         .into_iter()
         .chain(arguments.unixsocket.map(Address::Unix));
     let listeners = addresses.map(|address| address.listen()).collect::<io::Result<Vec<_>>>()?;
