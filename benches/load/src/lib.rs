@@ -2,7 +2,7 @@
 //!
 //! * [`client`] drives one server with many pipelined connections from one thread.
 //! * [`compare`] runs several servers in turn on the same core and reports ratios of medians.
-//! * [`scenario`] holds the presets, each with the bar that its figure is held against.
+//! * [`scenario`] holds the presets, each with the bars that its figures are held against.
 //! * [`floor`] is a server that parses nothing: the least CPU that a request can cost on this path.
 //!
 //! Client and floor share one way to the kernel, [`ring`].
@@ -18,6 +18,8 @@ pub mod report;
 pub mod ring;
 pub mod scenario;
 pub mod server;
+pub mod setting;
 pub mod stat;
 pub mod usage;
+pub mod verdict;
 pub mod workload;

@@ -16,10 +16,10 @@ pub const FLOOR: &str = "floor";
 const COLUMNS: [&str; 12] = [
     "server",
     "requests/s",
-    "x redis",
+    "/ redis",
     "CPU ns",
-    "x redis",
-    "x floor",
+    "/ redis",
+    "/ floor",
     "+-",
     "instructions",
     "p50 us",

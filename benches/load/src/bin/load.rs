@@ -11,8 +11,9 @@ use kevy_bench_load::client::{self, Check, Length, Plan};
 use kevy_bench_load::compare::Pace;
 use kevy_bench_load::cores;
 use kevy_bench_load::report;
-use kevy_bench_load::scenario::{Outcome, Programs, Scenario, Setting, matrix};
+use kevy_bench_load::scenario::{Outcome, Scenario, matrix};
 use kevy_bench_load::server::{Place, Transport, split_arguments};
+use kevy_bench_load::setting::{Programs, Setting};
 use kevy_bench_load::workload::{KeySpace, Order, Verb, Workload};
 
 /// Measures servers that speak RESP: throughput, latency, and above all CPU time per request.
