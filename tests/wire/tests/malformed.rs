@@ -131,13 +131,13 @@ fn cases() -> Vec<Vec<u8>> {
     ]
     .map(<[u8]>::to_vec)
     .to_vec();
-    // Headers that don't end. The oracle reads 16 KiB at a time and looks at what it has: longer
-    // ones are an error before their end.
+    // Headers and lines that don't end. After each read the oracle looks at what it has: more than
+    // 64 KiB without an end are an error. These are much longer, so that no read has it all.
     for (start, fill) in
         [("*", b'1'), ("*1\r\n$", b'1'), ("", b'a'), ("*", b'x'), ("*1\r\n$", b'x')]
     {
         let mut case = start.as_bytes().to_vec();
-        case.resize(case.len() + 70_000, fill);
+        case.resize(case.len() + 400_000, fill);
         cases.push(case);
     }
     // Lines of the largest length, and one byte more or less.
