@@ -23,7 +23,7 @@ pub use client::{Client, Failure, Outcome, Received, encode};
 pub use process::{open_files, resident_bytes, send_signal};
 pub use random::Random;
 pub use reply::{Reply, parse};
-pub use server::{Address, Both, Exited, Launch, Server};
+pub use server::{Address, Both, Exited, Launch, Server, fresh_address};
 pub use setup::{Reactor, Setup, effort, is_self_check, matrix, smallest_and_largest};
 pub use temp::TempDir;
 pub use wait::{DEADLINE, wait_until};

@@ -63,7 +63,7 @@ enum Listen {
 /// that no other server of this one does: nobody can be in the way, not even as the source port
 /// of an outgoing connection, which is one of 127.0.0.1.
 #[must_use]
-fn fresh_address() -> SocketAddr {
+pub fn fresh_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(7000);
     let [_, a, b, c] = std::process::id().to_be_bytes();
     // 127.0.0.1 and its neighbours are everybody's.
@@ -109,6 +109,13 @@ impl Launch {
     pub fn option(mut self, name: &str, value: &str) -> Self {
         self.options.push(format!("--{name}"));
         self.options.push(value.to_owned());
+        self
+    }
+
+    /// Adds arguments as they are.
+    #[must_use]
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.options.extend(arguments.iter().map(|&argument| argument.to_owned()));
         self
     }
 

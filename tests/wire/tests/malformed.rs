@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use kevy_wire_tests::{
-    Both, Client, Failure, Launch, Random, Reply, Server, effort, encode, is_self_check, matrix,
-    printable, smallest_and_largest, wait_until,
+    Both, Client, Failure, Launch, Random, Reply, Server, effort, encode, fresh_address,
+    is_self_check, matrix, printable, smallest_and_largest, wait_until,
 };
 
 const MIB: u64 = 1 << 20;
@@ -505,7 +505,8 @@ fn protected_mode_lets_loopback_in() {
         for (bind, protected) in [("0.0.0.0", "yes"), ("0.0.0.0", "no"), ("127.0.0.1 ::1", "yes")] {
             let launch = Launch::ours(setup);
             let socket = launch.dir().file("also");
-            let port = free_port().to_string();
+            // Not the port of any server on an address of its own.
+            let port = fresh_address().port().to_string();
             let address = format!("127.0.0.1:{port}").parse().expect("an address");
             let server = launch
                 .listening_as_options_say(address)
@@ -520,10 +521,4 @@ fn protected_mode_lets_loopback_in() {
             assert_eq!(client.call(["GET", "k"]), Reply::bulk("v"), "{setup}, {bind}");
         }
     }
-}
-
-/// A port of all addresses that nobody listens on now.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("0.0.0.0:0").expect("bind");
-    listener.local_addr().expect("an address").port()
 }
