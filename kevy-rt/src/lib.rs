@@ -9,6 +9,7 @@ mod cx;
 pub mod gather;
 mod input;
 mod limits;
+mod mesh;
 mod metrics;
 mod reactor;
 mod reply_queue;
