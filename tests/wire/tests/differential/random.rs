@@ -13,7 +13,7 @@ use crate::compare::{View, describe};
 use crate::script::Run;
 
 /// Commands per setup and protocol.
-const COMMANDS: usize = 6000;
+const COMMANDS: usize = 10_000;
 
 #[test]
 fn random_commands_have_the_same_replies() {
@@ -200,7 +200,7 @@ fn set_options(random: &mut Random) -> String {
             7 => {
                 let verb = random.pick(&["EXAT ", "PXAT "]);
                 options.push_str(verb);
-                options.push_str(&absolute(random, verb));
+                options.push_str(&future(random, verb));
             }
             _ => options.push_str(random.pick(&["ex", "FOO", "PERSIST", "EXAT", "px 3000000"])),
         }
@@ -223,12 +223,14 @@ fn getex_options(random: &mut Random) -> String {
 
 /// A point in time, long past or of the next century, in the unit of the verb.
 fn absolute(random: &mut Random, verb: &str) -> String {
-    let seconds = match random.below(8) {
-        0 => random.between(-2, 2),
-        _ => random.between(4_200_000_000, 4_200_000_010),
-    };
+    if random.one_in(8) { random.between(-2, 2).to_string() } else { future(random, verb) }
+}
+
+/// A point in time of the next century. SET takes a past one too, but the oracle goes on counting
+/// such a key in DBSIZE until it comes across it, which is a matter of time.
+fn future(random: &mut Random, verb: &str) -> String {
     let unit = if verb.starts_with('P') { 1000 } else { 1 };
-    (seconds * unit).to_string()
+    (random.between(4_200_000_000, 4_200_000_010) * unit).to_string()
 }
 
 fn near(random: &mut Random, verbs: &[&str]) -> String {
