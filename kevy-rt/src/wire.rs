@@ -1,5 +1,7 @@
 //! What a protocol gives the runtime: bytes to requests, replies to bytes.
 
+use std::mem::take;
+
 use crate::args::{Args, Span};
 use crate::cx::Cx;
 use crate::shared::{Out, Shared};
@@ -8,6 +10,9 @@ use crate::shared::{Out, Shared};
 ///
 /// Smaller: fewer cache misses overlap. Larger: nothing more is gained, and a turn gets longer.
 pub const BURST_REQUESTS: usize = 32;
+
+/// Up to so many arguments of an incomplete request are copied between two calls of a wire.
+const FEW_SPANS: usize = 256;
 
 /// A wire's word about a connection that travels with each of its requests, so that any owner can
 /// answer it: a database's number, a dialect.
@@ -56,6 +61,9 @@ pub struct ParseLimits {
     pub line_bytes: usize,
     /// Bytes of one request's arguments, those in allocations of their own left out.
     pub request_bytes: usize,
+    /// Whether these are the bounds of a session that may do more once it has authenticated: some
+    /// protocols say so when one of them is passed.
+    pub restricted: bool,
 }
 
 /// The end of one parsed request.
@@ -160,16 +168,33 @@ impl Resume {
     /// has to start at the input's start. The wire calls it when it goes on.
     pub fn restore(&mut self, burst: &mut Burst) {
         debug_assert!(burst.ends.is_empty() && burst.spans.is_empty());
-        burst.spans.append(&mut self.spans);
-        burst.large.append(&mut self.large);
+        // Few are copied, so that the burst keeps its buffer. Many change hands, so that a request
+        // that arrives in many pieces isn't copied with each.
+        if self.spans.len() > FEW_SPANS {
+            burst.spans = take(&mut self.spans);
+        } else {
+            burst.spans.append(&mut self.spans);
+        }
+        burst.large = take(&mut self.large);
         self.body = None;
     }
 
     /// Takes the open request's arguments out of `burst`: the wire calls it when the input ends
     /// before the request does. `at` counts from the start of the input.
     pub fn save(&mut self, burst: &mut Burst, at: usize, state: [u64; 2], body: Option<Body>) {
-        let start = burst.consumed();
-        let first = burst.ends.last().map_or(0, |end| end.spans as usize);
+        self.at = at;
+        self.state = state;
+        self.body = body;
+        let Some(end) = burst.ends.last() else {
+            if burst.spans.len() > FEW_SPANS {
+                self.spans = take(&mut burst.spans);
+            } else {
+                self.spans.append(&mut burst.spans);
+            }
+            self.large = take(&mut burst.large);
+            return;
+        };
+        let (start, first) = (end.bytes as usize, end.spans as usize);
         // The open request's large arguments are the last ones, in order.
         let large = burst.spans[first..].iter().find_map(|span| span.large_index());
         let large = large.unwrap_or(burst.large.len());
@@ -178,8 +203,7 @@ impl Resume {
             Some(index) => Span::large(index - large, span.len as usize),
             None => Span::new(span.off as usize - start, span.len as usize),
         }));
-        self.at = at - start;
-        self.state = state;
+        self.at -= start;
         self.body = body.map(|body| Body { start: body.start - start, ..body });
     }
 

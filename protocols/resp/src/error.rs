@@ -1,0 +1,100 @@
+//! Error replies, and Redis's words for what the runtime refuses.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use kevy_rt::{Encode, Refusal, Reply};
+
+use crate::{Resp, Writer};
+
+/// An error reply: a code in capitals, a space, and what is wrong.
+///
+/// Line breaks in it are written as blanks.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Error(Cow<'static, [u8]>);
+
+impl Error {
+    /// `ERR syntax error`
+    pub const SYNTAX: Error = Error::new("ERR syntax error");
+    /// `ERR value is not an integer or out of range`
+    pub const NOT_AN_INTEGER: Error = Error::new("ERR value is not an integer or out of range");
+    /// `ERR value is not a valid float`
+    pub const NOT_A_FLOAT: Error = Error::new("ERR value is not a valid float");
+    /// `WRONGTYPE Operation against a key holding the wrong kind of value`
+    pub const WRONG_TYPE: Error =
+        Error::new("WRONGTYPE Operation against a key holding the wrong kind of value");
+    /// `ERR no such key`
+    pub const NO_SUCH_KEY: Error = Error::new("ERR no such key");
+    /// `ERR index out of range`
+    pub const OUT_OF_RANGE: Error = Error::new("ERR index out of range");
+
+    /// An error of this text, its code included.
+    pub const fn new(text: &'static str) -> Self {
+        Error(Cow::Borrowed(text.as_bytes()))
+    }
+
+    /// An error of this text, its code included.
+    pub fn text(text: String) -> Self {
+        Error::bytes(text.into_bytes())
+    }
+
+    /// An error that quotes what a client sent, its code included.
+    pub fn bytes(text: Vec<u8>) -> Self {
+        Error(Cow::Owned(text))
+    }
+
+    /// A number of arguments that the command of this name, `get` or `client|list`, doesn't take.
+    pub fn arity(name: &str) -> Self {
+        Error::text(format!("ERR wrong number of arguments for '{name}' command"))
+    }
+
+    /// The text, its code included.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({self})")
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Refusal> for Error {
+    #[cold]
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Syntax => Error::SYNTAX,
+            // A subcommand's name is two words here and `client|list` in Redis's texts.
+            Refusal::Arity(name) => Error::arity(&name.to_ascii_lowercase().replace(' ', "|")),
+            Refusal::NotAnInteger => Error::NOT_AN_INTEGER,
+            Refusal::NotAFloat => Error::NOT_A_FLOAT,
+            Refusal::Denied => Error::new("NOAUTH Authentication required."),
+            Refusal::Panicked => Error::new("ERR the command failed inside the server"),
+            Refusal::TooManyConnections => Error::new("ERR max number of clients reached"),
+            _ => Error::new("ERR the request was refused"),
+        }
+    }
+}
+
+impl Encode<Resp> for Error {
+    #[cold]
+    fn encode(self, reply: &mut Reply<'_, Resp>) {
+        reply.error_bytes(&self.0);
+    }
+}
+
+impl Encode<Resp> for &Error {
+    #[cold]
+    fn encode(self, reply: &mut Reply<'_, Resp>) {
+        reply.error_bytes(&self.0);
+    }
+}

@@ -1,0 +1,175 @@
+//! Numbers as Redis writes them.
+
+use std::io::Write;
+
+/// "00" to "99".
+const PAIRS: [u8; 200] = {
+    let mut pairs = [0; 200];
+    let mut n = 0;
+    while n < 100 {
+        pairs[2 * n] = b'0' + (n / 10) as u8;
+        pairs[2 * n + 1] = b'0' + (n % 10) as u8;
+        n += 1;
+    }
+    pairs
+};
+
+/// Room for the digits of any `u64`.
+pub const DIGITS: usize = 20;
+
+/// Writes `number` to the end of `buffer` and returns where it starts.
+#[inline]
+pub fn digits(mut number: u64, buffer: &mut [u8; DIGITS]) -> usize {
+    let mut at = DIGITS;
+    while number >= 100 {
+        let pair = (number % 100) as usize * 2;
+        number /= 100;
+        at -= 2;
+        buffer[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+    }
+    if number >= 10 {
+        let pair = number as usize * 2;
+        at -= 2;
+        buffer[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+    } else {
+        at -= 1;
+        buffer[at] = b'0' + number as u8;
+    }
+    at
+}
+
+/// Appends `number` in decimal.
+#[inline]
+pub fn push_unsigned(out: &mut Vec<u8>, number: u64) {
+    let mut buffer = [0; DIGITS];
+    let at = digits(number, &mut buffer);
+    out.extend_from_slice(&buffer[at..]);
+}
+
+/// A double as C's `%.17g` writes it: what Redis 7.0 answers for scores.
+pub fn push_double(out: &mut Vec<u8>, number: f64) {
+    if number.is_nan() {
+        return out.extend_from_slice(b"nan");
+    }
+    if number.is_infinite() {
+        return out.extend_from_slice(if number > 0.0 { b"inf" } else { b"-inf" });
+    }
+    if number.is_sign_negative() {
+        out.push(b'-');
+    }
+    let magnitude = number.abs();
+    if magnitude < 1e17 && magnitude.fract() == 0.0 {
+        return push_unsigned(out, magnitude as u64);
+    }
+    // Seventeen significant digits: `d.dddddddddddddddde-xxx`.
+    let mut text = [0; 32];
+    let mut rest = &mut text[..];
+    let written = write!(rest, "{magnitude:.16e}").map_or(0, |()| 32 - rest.len());
+    let text = &text[..written];
+    let Some(e) = text.iter().position(|&byte| byte == b'e') else { return };
+    let exponent = std::str::from_utf8(&text[e + 1..]).ok().and_then(|text| text.parse().ok());
+    let exponent: i32 = exponent.unwrap_or_default();
+    let mut digits = [0; 17];
+    digits[0] = text[0];
+    digits[1..].copy_from_slice(&text[2..18]);
+    let significant = digits.iter().rposition(|&digit| digit != b'0').map_or(1, |last| last + 1);
+    let digits = &digits[..significant];
+    match exponent {
+        -4..0 => {
+            out.extend_from_slice(b"0.");
+            out.resize(out.len() + (-exponent - 1) as usize, b'0');
+            out.extend_from_slice(digits);
+        }
+        0..17 => {
+            let whole = (exponent + 1) as usize;
+            out.extend_from_slice(&digits[..significant.min(whole)]);
+            if significant > whole {
+                out.push(b'.');
+                out.extend_from_slice(&digits[whole..]);
+            } else {
+                out.resize(out.len() + whole - significant, b'0');
+            }
+        }
+        _ => {
+            out.push(digits[0]);
+            if significant > 1 {
+                out.push(b'.');
+                out.extend_from_slice(&digits[1..]);
+            }
+            out.push(b'e');
+            out.push(if exponent < 0 { b'-' } else { b'+' });
+            let exponent = u64::from(exponent.unsigned_abs());
+            if exponent < 10 {
+                out.push(b'0');
+            }
+            push_unsigned(out, exponent);
+        }
+    }
+}
+
+/// A double as people write it: no exponent, at most 17 decimals, no zeros at the end.
+pub fn human_float(number: f64) -> String {
+    // The shortest text that reads as this number; no exponent in Rust's.
+    let mut text = number.to_string();
+    if let Some(point) = text.find('.')
+        && text.len() - point > 18
+    {
+        text = format!("{number:.17}");
+        text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
+    }
+    if text == "-0" { "0".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn double(number: f64) -> String {
+        let mut out = Vec::new();
+        push_double(&mut out, number);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn integers_of_every_length() {
+        let mut out = Vec::new();
+        for number in [0, 9, 10, 99, 100, 101, 12345, u64::MAX] {
+            out.clear();
+            push_unsigned(&mut out, number);
+            assert_eq!(out, number.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn doubles_are_written_as_c_does() {
+        for (number, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (3.0, "3"),
+            (0.1, "0.10000000000000001"),
+            (-1.5, "-1.5"),
+            (3.14159, "3.1415899999999999"),
+            (1e16, "10000000000000000"),
+            (1e17, "1e+17"),
+            (1.5e300, "1.5000000000000001e+300"),
+            (0.0001, "0.0001"),
+            (0.00001, "1.0000000000000001e-05"),
+            (5e-324, "4.9406564584124654e-324"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (123456789012345.68, "123456789012345.67"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(double(number), text);
+        }
+    }
+
+    #[test]
+    fn human_floats() {
+        for (number, text) in
+            [(0.0, "0"), (-0.0, "0"), (10.6, "10.6"), (3e20, "300000000000000000000"), (1e-20, "0")]
+        {
+            assert_eq!(human_float(number), text);
+        }
+    }
+}
