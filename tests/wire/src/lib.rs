@@ -26,5 +26,5 @@ pub use reply::{Reply, parse};
 pub use server::{Address, Both, Exited, Launch, Server, fresh_address};
 pub use setup::{Reactor, Setup, effort, is_self_check, matrix, smallest_and_largest};
 pub use temp::TempDir;
-pub use wait::{DEADLINE, wait_until};
+pub use wait::{DEADLINE, notice, wait_until};
 pub use words::{printable, words};

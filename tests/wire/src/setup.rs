@@ -1,6 +1,9 @@
 //! The setups every test runs in, and how much of it.
 
 use std::fmt;
+use std::sync::Once;
+
+use crate::notice;
 
 /// An I/O engine of our server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +68,8 @@ fn with_shards(counts: &[usize]) -> Vec<Setup> {
     }
     let mut reactors = vec![Reactor::Poll];
     if is_set("KEVY_WITHOUT_URING") {
-        eprintln!("KEVY_WITHOUT_URING is set: nothing here is tested on io_uring");
+        static SAID: Once = Once::new();
+        SAID.call_once(|| notice("KEVY_WITHOUT_URING is set: nothing here is tested on io_uring"));
     } else {
         reactors.insert(0, Reactor::Uring);
     }

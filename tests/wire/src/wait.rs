@@ -1,5 +1,6 @@
-//! Waiting for an event, until a deadline.
+//! Waiting for an event, until a deadline; and what has to be said though a test passes.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what should happen at once. Only a fault reaches it, so it is long
@@ -23,4 +24,10 @@ pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
         assert!(Instant::now() < deadline, "did not happen within {DEADLINE:?}: {what}");
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+/// Prints a line even if the test passes: that something was left out must not go unseen.
+pub fn notice(line: &str) {
+    // Unlike the printing macros, the stream itself is not captured.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

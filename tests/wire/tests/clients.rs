@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use kevy_wire_tests::{Address, Launch, Random, Server, effort, matrix};
+use kevy_wire_tests::{Address, Launch, Random, Server, effort, matrix, notice};
 
 const CLI: &str = "/usr/bin/redis-cli";
 const BENCHMARK: &str = "/usr/bin/redis-benchmark";
@@ -180,7 +180,7 @@ fn python() -> Option<String> {
     let is_required = std::env::var("KEVY_REQUIRE_CLIENTS").is_ok_and(|value| value == "1");
     assert!(found || !is_required, "{python} has no redis-py, and KEVY_REQUIRE_CLIENTS is set");
     if !found {
-        eprintln!("SKIPPED: {python} has no redis-py (pip install redis), so it was not tested");
+        notice(&format!("SKIPPED: {python} has no redis-py (pip install redis): not tested"));
     }
     found.then_some(python)
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use kevy_wire_tests::{
     Address, Both, Client, Exited, Failure, Launch, Reply, Server, TempDir, fresh_address,
-    is_self_check, matrix, parse, smallest_and_largest, wait_until,
+    is_self_check, matrix, notice, parse, smallest_and_largest, wait_until,
 };
 
 const MIB: usize = 1 << 20;
@@ -431,7 +431,7 @@ fn localhost_at(port: u16) -> SocketAddr {
 fn ipv6() {
     let localhost = IpAddr::V6(Ipv6Addr::LOCALHOST);
     if TcpListener::bind((localhost, 0)).is_err() {
-        eprintln!("SKIPPED: no IPv6 here, so it was not tested");
+        notice("SKIPPED: no IPv6 here: not tested");
         return;
     }
     for setup in smallest_and_largest() {

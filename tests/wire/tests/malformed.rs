@@ -3,7 +3,6 @@
 //! A malformed frame gets the oracle's error and its end: closed where the oracle closes, served on
 //! where it serves on. All the while other clients are served, and memory stays bounded.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use kevy_wire_tests::{
@@ -12,6 +11,9 @@ use kevy_wire_tests::{
 };
 
 const MIB: u64 = 1 << 20;
+
+/// How many differences are looked for: silences among them cost a deadline each.
+const MOST_SHOWN: usize = 20;
 
 /// Follows every case. A server that took the case as something whole answers it; one that saw an
 /// error has closed.
@@ -181,29 +183,32 @@ fn end_of(client: &mut Client, case: &[u8], cut: Cut) -> End {
     client.read_until(|input| input.ends_with(PROBE_REPLY))
 }
 
-fn assert_same_end(both: &Both, case: &[u8], cut: Cut, setup: &str, wrong: &mut String) {
+/// Adds to `wrong` if our server takes the case in another way.
+fn compare_ends(both: &Both, case: &[u8], cut: Cut, setup: &str, wrong: &mut Vec<String>) {
+    if wrong.len() >= MOST_SHOWN {
+        return;
+    }
     let (mut oracle, mut ours) = both.connect();
     let expected = end_of(&mut oracle, case, cut);
     assert!(expected.is_ok(), "the oracle waits for more: {}, {cut:?}", printable(case));
     let actual = end_of(&mut ours, case, cut);
     if actual != expected {
         let (case, expected, actual) = (printable(case), describe(&expected), describe(&actual));
-        writeln!(wrong, "{setup}, {cut:?}: {case}\n  oracle {expected}\n  ours   {actual}")
-            .expect("a string takes all");
+        wrong.push(format!("{setup}, {cut:?}: {case}\n  oracle {expected}\n  ours   {actual}"));
     }
 }
 
 #[test]
 fn malformed_frames_end_as_they_do_with_the_oracle() {
-    let mut wrong = String::new();
+    let mut wrong = Vec::new();
     for setup in matrix() {
         let both = Both::start(setup, &[]);
         let mut bystander = both.ours.connect();
         for case in cases() {
-            assert_same_end(&both, &case, Cut::Whole, &setup.to_string(), &mut wrong);
+            compare_ends(&both, &case, Cut::Whole, &setup.to_string(), &mut wrong);
             // Where it is short, cut everywhere.
             if case.len() < 100 {
-                assert_same_end(&both, &case, Cut::Bytes, &setup.to_string(), &mut wrong);
+                compare_ends(&both, &case, Cut::Bytes, &setup.to_string(), &mut wrong);
             }
         }
         assert_eq!(bystander.call(["PING"]), Reply::Simple(b"PONG".to_vec()), "{setup}");
@@ -211,7 +216,7 @@ fn malformed_frames_end_as_they_do_with_the_oracle() {
             break;
         }
     }
-    assert!(wrong.is_empty(), "\n{wrong}");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -232,7 +237,7 @@ fn limits_before_the_password() {
     // With the password these would wait for the rest.
     let refused: [&[u8]; 4] =
         [b"*11\r\n", b"*10\r\n$16385\r\n", b"*1048576\r\n", b"*2\r\n$4\r\nAUTH\r\n$536870912\r\n"];
-    let mut wrong = String::new();
+    let mut wrong = Vec::new();
     for setup in matrix() {
         let both = Both::start(setup, &[("requirepass", "secret")]);
         let mut compare = |case: &[u8], password: bool| {
@@ -246,8 +251,7 @@ fn limits_before_the_password() {
             if actual != expected {
                 let (case, expected, actual) =
                     (printable(case), describe(&expected), describe(&actual));
-                writeln!(wrong, "{setup}: {case}\n  oracle {expected}\n  ours   {actual}")
-                    .expect("a string takes all");
+                wrong.push(format!("{setup}: {case}\n  oracle {expected}\n  ours   {actual}"));
             }
         };
         for case in &whole {
@@ -261,7 +265,7 @@ fn limits_before_the_password() {
             break;
         }
     }
-    assert!(wrong.is_empty(), "\n{wrong}");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
 /// As [`end_of`], but ended by a QUIT, which needs no password.

@@ -85,28 +85,38 @@ pub(crate) fn describe(outcome: &Outcome) -> String {
 
 /// Collects differences, each once, with the setups it showed in.
 #[derive(Default)]
-pub(crate) struct Report(Vec<(String, Vec<String>)>);
+pub(crate) struct Report {
+    differences: Vec<(String, Vec<String>)>,
+    is_over: bool,
+}
 
 impl Report {
     /// Adds a difference.
     pub(crate) fn add(&mut self, setup: &str, what: String) {
-        match self.0.iter_mut().find(|(known, _)| *known == what) {
+        match self.differences.iter_mut().find(|(known, _)| *known == what) {
             Some((_, setups)) => setups.push(setup.to_owned()),
-            None => self.0.push((what, vec![setup.to_owned()])),
+            None => self.differences.push((what, vec![setup.to_owned()])),
         }
+        self.is_over |= self.differences.len() >= 200;
     }
 
-    /// Whether so much differs that going on tells nothing more.
-    pub(crate) fn is_long(&self) -> bool {
-        self.0.len() >= 200
+    /// Takes no more, after a silence for example, which costs a deadline each time.
+    pub(crate) fn end(&mut self) {
+        self.is_over = true;
     }
 
-    /// Fails the test if there was any.
+    /// Whether going on would tell nothing more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Fails the test if there was any difference.
     pub(crate) fn finish(self) {
         let mut text = String::new();
-        for (what, setups) in &self.0 {
+        for (what, setups) in &self.differences {
             write!(text, "\n{what}\n  in {}\n", setups.join("; ")).expect("a string takes all");
         }
-        assert!(self.0.is_empty(), "{} difference(s):\n{text}", self.0.len());
+        let count = self.differences.len();
+        assert!(count == 0, "{count} difference(s):\n{text}");
     }
 }

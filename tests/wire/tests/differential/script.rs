@@ -23,6 +23,9 @@ pub(crate) fn run_with(options: &[(&str, &str)], script: &str) {
     for setup in matrix() {
         let both = Both::start(setup, options);
         for protocol in ["2", "3"] {
+            if report.is_over() {
+                break;
+            }
             let mut run = Run::new(&both, protocol);
             run.script(script, &format!("{setup}, RESP{protocol}"), &mut report);
         }
@@ -85,7 +88,7 @@ impl<'a> Run<'a> {
 
     fn script(&mut self, script: &str, setup: &str, report: &mut Report) {
         for line in script.lines().map(str::trim) {
-            if line.is_empty() || line.starts_with('#') || report.is_long() {
+            if line.is_empty() || line.starts_with('#') || report.is_over() {
                 continue;
             }
             match line.split_once(' ') {
@@ -108,8 +111,10 @@ impl<'a> Run<'a> {
             let (oracle, ours) = (describe(&oracle), describe(&ours));
             report.add(setup, format!("{command}\n  oracle {oracle}\n  ours   {ours}"));
         }
-        let lost = |outcome| matches!(outcome, &Err(Failure::Closed | Failure::Garbled(_)));
-        if lost(&oracle) || lost(&ours) || oracle.is_err() || ours.is_err() {
+        if [&oracle, &ours].contains(&&Err(Failure::Silent)) {
+            report.end();
+        }
+        if oracle.is_err() || ours.is_err() {
             self.reconnect();
         }
     }
