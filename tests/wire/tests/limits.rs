@@ -242,7 +242,8 @@ fn hold_up(server: &Server) -> Client {
 #[test]
 fn a_client_that_does_not_read_does_not_keep_the_server() {
     for setup in matrix() {
-        let running = WithFiles::start(Launch::ours(setup));
+        let launch = Launch::ours(setup).option("shutdown-timeout", "1");
+        let running = WithFiles::start(launch);
         let _unread = hold_up(&running.server);
         running.server.signal("TERM");
         running.assert_ends_well(&setup.to_string());

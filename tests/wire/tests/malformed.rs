@@ -294,8 +294,7 @@ fn garbage_harms_nobody_else() {
             for _ in 0..1 + random.below(3) {
                 if !bytes.is_empty() {
                     let at = random.below(bytes.len());
-                    bytes[at] =
-                        *random.pick(&[&b'*', &b'$', &b'-', &b'9', &b'\r', &b'\n', &0, &255]);
+                    bytes[at] = random.pick(b"*$-9\r\n\x00\xff");
                 }
             }
             let mut client = server.connect();

@@ -174,7 +174,7 @@ fn send_in_pieces(
     random: &mut Random,
 ) -> std::io::Result<()> {
     while !bytes.is_empty() {
-        let most = *random.pick(&[&1, &20, &500, &5000, &100_000]);
+        let most = random.pick(&[1, 20, 500, 5000, 100_000]);
         let (piece, rest) = bytes.split_at((1 + random.below(most)).min(bytes.len()));
         send(piece)?;
         bytes = rest;
@@ -188,7 +188,7 @@ fn talk(server: &Server, name: String, seed: u64, pipelines: usize, place: &str)
     let mut model = Model::new(name, seed);
     let mut random = Random::new(!seed);
     for _ in 0..pipelines {
-        let most = *random.pick(&[&1, &10, &100, &700]);
+        let most = random.pick(&[1, 10, 100, 700]);
         let depth = 1 + random.below(most);
         let (bytes, expected): (Vec<_>, Vec<_>) = (0..depth).map(|_| model.request()).unzip();
         let bytes = bytes.concat();
