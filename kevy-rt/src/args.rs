@@ -70,6 +70,12 @@ impl<'a> Args<'a> {
         self.hashes
     }
 
+    /// What those that are not in allocations of their own lie in.
+    #[inline]
+    pub(crate) fn buffer(&self) -> &'a [u8] {
+        self.buf
+    }
+
     /// Where the arguments lie.
     #[inline]
     pub fn spans(&self) -> &'a [Span] {
@@ -108,9 +114,10 @@ impl<'a> Args<'a> {
         self.spans.is_empty()
     }
 
-    /// The arguments from `start` to `end`, with the hashes from `hash` on.
+    /// The arguments from `start` to `end`, with the hashes from `hash` on. For generated code.
+    #[doc(hidden)]
     #[inline]
-    pub(crate) fn slice(self, start: usize, end: usize, hash: usize) -> Self {
+    pub fn slice(self, start: usize, end: usize, hash: usize) -> Self {
         let end = end.min(self.spans.len());
         let spans = &self.spans[start.min(end)..end];
         Args { spans, hashes: self.hashes.get(hash..).unwrap_or_default(), ..self }
@@ -143,6 +150,21 @@ impl<'a> Key<'a> {
         self.hash
     }
 }
+
+/// What a position in a route names: a [`Key`].
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "the route names this argument as a key",
+    label = "write `Key<'_>` here, or name another argument",
+    note = "positions count from the verb, which is 0"
+)]
+pub trait KeyArg {}
+
+impl KeyArg for Key<'_> {}
+
+/// Generated code calls it with the type of an argument that a route names.
+#[doc(hidden)]
+pub const fn is_key<T: KeyArg>() {}
 
 /// Reads arguments one after the other. Generated code and implementations of [`Arg`] use it.
 #[derive(Clone, Debug)]
@@ -276,14 +298,15 @@ impl<'a, W: Wire, T: Arg<'a, W>> Arg<'a, W> for Option<T> {
     }
 }
 
-/// All further arguments of a request.
+/// All further arguments of a request, of which there are `LEAST` or more: `Rest<'_, 1>` where one
+/// has to follow.
 #[derive(Clone, Copy, Debug)]
-pub struct Rest<'a> {
+pub struct Rest<'a, const LEAST: usize = 0> {
     args: Args<'a>,
     at: usize,
 }
 
-impl<'a> Rest<'a> {
+impl<'a, const LEAST: usize> Rest<'a, LEAST> {
     /// The arguments, in order.
     pub fn iter(self) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone {
         (self.at..self.args.len()).map(move |index| self.args.get(index).unwrap_or_default())
@@ -312,13 +335,28 @@ impl<'a> Rest<'a> {
     }
 }
 
-impl<'a, W: Wire> Arg<'a, W> for Rest<'a> {
-    const MIN: usize = 0;
+impl<'a, W: Wire, const LEAST: usize> Arg<'a, W> for Rest<'a, LEAST> {
+    const MIN: usize = LEAST;
     const MAX: usize = MANY;
 
     #[inline]
     fn take(cursor: &mut Cursor<'a>) -> Result<Self, W::Refusal> {
-        Ok(cursor.rest())
+        if cursor.left() < LEAST {
+            return Err(Refusal::Syntax.into());
+        }
+        let Rest { args, at } = cursor.rest();
+        Ok(Rest { args, at })
+    }
+}
+
+impl<'a, W: Wire, A: Arg<'a, W>, B: Arg<'a, W>> Arg<'a, W> for (A, B) {
+    const MIN: usize = add_counts(A::MIN, B::MIN);
+    const MAX: usize = add_counts(A::MAX, B::MAX);
+    const HAS_KEY: bool = A::HAS_KEY || B::HAS_KEY;
+
+    #[inline]
+    fn take(cursor: &mut Cursor<'a>) -> Result<Self, W::Refusal> {
+        Ok((A::take(cursor)?, B::take(cursor)?))
     }
 }
 

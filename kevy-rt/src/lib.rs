@@ -21,6 +21,8 @@ mod sys;
 pub mod table;
 mod wire;
 
+#[doc(hidden)]
+pub use args::{KeyArg, is_key};
 pub use args::{Arg, Args, Cursor, Key, MANY, Rest, Span, add_counts, parse_float, parse_integer};
 pub use commands::{
     ArgInfo, CheckFn, Command, CommandInfo, CommandSet, Commands, Has, KeyRange, MergeFn, Open,
