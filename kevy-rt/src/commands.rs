@@ -286,8 +286,9 @@ pub struct SessionState {
 
 /// What a protocol remembers of a connection.
 pub trait Session: Any {
-    /// What the runtime has to know.
-    fn state(&self) -> SessionState {
+    /// What the runtime has to know. It asks once after each request of route `session`, so a
+    /// [`ReplyMode::SkipNext`] is to be told only once.
+    fn state(&mut self) -> SessionState {
         SessionState::default()
     }
 

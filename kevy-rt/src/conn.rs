@@ -10,6 +10,7 @@ use crate::commands::{CommandInfo, Session, SessionState};
 use crate::input::Input;
 use crate::reactor::Transport;
 use crate::reply_queue::ReplyQueue;
+use crate::shard::run::Kept;
 use crate::shared::Out;
 
 /// A connection of a shard: a place in its table, and which of the connections that had it.
@@ -120,6 +121,8 @@ pub(crate) enum Stall {
     Output,
     /// A command that must run alone waits for the earlier requests' replies.
     Barrier,
+    /// A request for all shards is next, as soon as the connection is in the table again.
+    All,
 }
 
 /// One connection. Its shard lends it to the stages of a turn.
@@ -141,6 +144,8 @@ pub(crate) struct Conn {
     /// Whether it is on the list of those with something to send or to decide.
     pub(crate) is_dirty: bool,
     pub(crate) stall: Stall,
+    /// The request that it waits with.
+    pub(crate) kept: Option<Box<Kept>>,
     pub(crate) closing: Closing,
     /// What this shard's total counts for it.
     pub(crate) counted_memory: usize,

@@ -72,6 +72,28 @@ pub struct Server {
 }
 
 impl Server {
+    /// A shard's view of the runtime, before its first connection.
+    pub(crate) fn new(
+        place: Place,
+        process: Arc<Process>,
+        limits: Limits,
+        seed: u64,
+        reactor: &'static str,
+    ) -> Self {
+        Server {
+            place,
+            conns: RefCell::new(ConnTable::default()),
+            limits: Cell::new(limits),
+            metrics: Metrics::default(),
+            stats: process.commands.iter().map(|_| Default::default()).collect(),
+            random: Cell::new(seed),
+            closing: RefCell::new(Vec::new()),
+            wall_clock: Cell::new(None),
+            reactor,
+            process,
+        }
+    }
+
     /// Which shard this is, of how many.
     pub fn place(&self) -> Place {
         self.place

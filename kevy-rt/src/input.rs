@@ -37,6 +37,19 @@ impl Gathering {
     }
 }
 
+/// Bytes of an [`Input`] that are being parsed.
+pub(crate) struct KeptBytes {
+    buf: Vec<u8>,
+    start: usize,
+}
+
+impl KeptBytes {
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buf[self.start..]
+    }
+}
+
 /// What a connection keeps between two receives.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
@@ -88,6 +101,37 @@ impl Input {
     /// Keeps bytes for later.
     pub(crate) fn keep(&mut self, bytes: &[u8]) {
         self.buf.extend_from_slice(bytes);
+    }
+
+    /// Whether a large argument is on its way: nothing can be parsed before it is whole.
+    pub(crate) fn is_gathering(&self) -> bool {
+        self.gathering.is_some()
+    }
+
+    /// Keeps what a receive left over. With `may_gather`, what of it belongs to a large argument
+    /// goes straight to where the rest will go too.
+    pub(crate) fn keep_tail(&mut self, tail: &[u8], may_gather: bool) {
+        debug_assert!(self.is_empty());
+        match self.resume.body {
+            Some(body) if may_gather && body.len >= GATHER_BYTES => {
+                let mut gathering = Gathering { bytes: Vec::new(), len: body.len };
+                gathering.take(&tail[body.start..]);
+                self.gathering = Some(gathering);
+                self.keep(&tail[..body.start]);
+            }
+            _ => self.keep(tail),
+        }
+    }
+
+    /// Lends the kept bytes out, to be parsed; [`Input::give_back`] ends that.
+    pub(crate) fn take(&mut self) -> KeptBytes {
+        KeptBytes { buf: std::mem::take(&mut self.buf), start: std::mem::take(&mut self.start) }
+    }
+
+    /// Takes lent bytes back.
+    pub(crate) fn give_back(&mut self, kept: KeptBytes) {
+        self.buf = kept.buf;
+        self.start = kept.start;
     }
 
     /// Drops the first `count` of the kept bytes.

@@ -144,8 +144,10 @@ impl CommandStats {
     pub fn total_ns(&self) -> u64 {
         match self.timed.get() {
             0 => 0,
-            timed => (u128::from(self.timed_ns.get()) * u128::from(self.calls.get())
-                / u128::from(timed)) as u64,
+            timed => {
+                (u128::from(self.timed_ns.get()) * u128::from(self.calls.get()) / u128::from(timed))
+                    as u64
+            }
         }
     }
 

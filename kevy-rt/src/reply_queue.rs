@@ -6,8 +6,8 @@
 
 use std::collections::VecDeque;
 
-use crate::gather::{PartOut, Plan};
 use crate::commands::MergeFn;
+use crate::gather::{PartOut, Plan};
 use crate::shared::{Mark, Out};
 
 /// Replies up to this size are held inside their slot: most of them are, and a slot stays within a
@@ -22,6 +22,8 @@ pub(crate) struct Gather {
     /// Parts that are still out.
     pub(crate) open: usize,
     pub(crate) scope: u64,
+    /// Whether nobody wants the reply.
+    pub(crate) muted: bool,
 }
 
 enum Slot {

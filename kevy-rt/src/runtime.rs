@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering}
 
 use crate::commands::{CommandInfo, Commands, Store};
 use crate::limits::Limits;
+use crate::sys::Waker;
 
 /// Where a port listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub struct Process {
     pub(crate) stopping: AtomicBool,
     /// Bytes that connections hold. Each shard adds what changed, in large steps.
     pub(crate) client_memory: AtomicI64,
+    /// Shards of a stopping server whose connections are gone.
+    pub(crate) drained: AtomicUsize,
     /// The next connection's number.
     pub(crate) next_conn: AtomicU64,
     /// Connections of all shards.
@@ -62,10 +65,32 @@ pub struct Process {
     /// Connections of each shard, to place the next one. Taken once per connection.
     pub(crate) placed: Mutex<Vec<usize>>,
     /// One per shard: wakes it from any thread.
-    pub(crate) wakers: Vec<crate::sys::Waker>,
+    pub(crate) wakers: Vec<Waker>,
 }
 
 impl Process {
+    /// A process that is about to start.
+    pub(crate) fn new<C: Commands>(
+        started_ms: u64,
+        listeners: Vec<Listening>,
+        wakers: Vec<Waker>,
+        shards: usize,
+    ) -> Self {
+        let commands = C::ports().iter().flat_map(|port| port.table.commands());
+        Process {
+            started_ms,
+            listeners,
+            commands: commands.map(|command| &command.info).collect(),
+            stopping: false.into(),
+            client_memory: 0.into(),
+            drained: 0.into(),
+            next_conn: 1.into(),
+            connections: 0.into(),
+            placed: vec![0; shards].into(),
+            wakers,
+        }
+    }
+
     /// When the server started, in milliseconds since the Unix epoch.
     pub fn started_ms(&self) -> u64 {
         self.started_ms
@@ -88,6 +113,20 @@ impl Process {
         for waker in &self.wakers {
             waker.wake();
         }
+    }
+
+    /// One more shard's connections are gone.
+    pub(crate) fn shard_drained(&self) {
+        self.drained.fetch_add(1, Ordering::AcqRel);
+        for waker in &self.wakers {
+            waker.wake();
+        }
+    }
+
+    /// Whether those of all shards are.
+    pub(crate) fn is_drained(&self) -> bool {
+        let shards = self.placed.lock().unwrap_or_else(|held| held.into_inner()).len();
+        self.drained.load(Ordering::Acquire) >= shards
     }
 
     /// Whether it is being stopped.

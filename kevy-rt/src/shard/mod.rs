@@ -1,0 +1,468 @@
+//! A shard: one thread, its store, its connections, and the loop that serves them.
+
+mod batch;
+mod idle;
+mod lifecycle;
+mod outbox;
+mod plan;
+pub(crate) mod run;
+
+use std::io;
+use std::time::Duration;
+
+use crate::commands::{Commands, Store};
+use crate::conn::{Closing, Conn, ConnId, Stall};
+use crate::cx::{Cx, Server};
+use crate::hash::KeyHasher;
+use crate::mesh::Mesh;
+use crate::reactor::{Event, Reactor};
+use crate::shared::Out;
+use crate::sys::thread_cpu_ns;
+
+pub(crate) use batch::Batch;
+use idle::{Idle, LONGEST_SLEEP};
+use run::Engine;
+
+/// What travels between the shards of a server.
+pub(crate) type Mail<C, R> = Box<Batch<<C as Commands>::Store, <R as Reactor>::Socket>>;
+
+/// Requests after which a turn goes on to its later stages; what is left is told in the next one.
+///
+/// Smaller: less is sent per system call. Larger: a turn gets longer than a waiting client likes.
+const TURN_REQUESTS: usize = 4096;
+
+/// Bytes after which a turn goes on to its later stages, likewise.
+const TURN_BYTES: usize = 4 * 1024 * 1024;
+
+/// A connection that waits is read from until it holds this much.
+const STALLED_INPUT_BYTES: usize = 256 * 1024;
+
+/// Output buffers that are kept for reuse, and the largest that is.
+const KEPT_OUTPUTS: usize = 64;
+const KEPT_OUTPUT_BYTES: usize = 256 * 1024;
+
+/// Every how often idle connections are looked for.
+const SWEEP_MS: u64 = 1000;
+
+/// How old the thread's last CPU time reading may get while turns are short: the error of
+/// `longest_turn_ns`.
+const CPU_READING_NS: u64 = 200_000;
+
+/// What a shard is made of.
+pub(crate) struct ShardParts<C: Commands, R: Reactor> {
+    pub(crate) server: Server,
+    pub(crate) store: C::Store,
+    pub(crate) reactor: R,
+    pub(crate) mesh: Mesh<Mail<C, R>>,
+    pub(crate) hasher: KeyHasher,
+    /// Whether there are more shards than cores.
+    pub(crate) is_crowded: bool,
+}
+
+/// One shard, generic over what it serves and over its I/O engine.
+pub(crate) struct Shard<C: Commands, R: Reactor> {
+    engine: Engine<C, R::Socket>,
+    reactor: R,
+    mesh: Mesh<Mail<C, R>>,
+    /// Connections with something to send or to decide.
+    dirty: Vec<ConnId>,
+    outputs: Vec<Out>,
+    adopted: Vec<crate::reactor::Incoming<R::Socket>>,
+    idle: Idle,
+    clock: TurnClock,
+    /// When the store wants to be called next, and when idle connections are looked for.
+    tick_ms: Option<u64>,
+    sweep_ms: u64,
+    /// What this shard's connections hold, and how much of it the process's total knows.
+    client_memory: isize,
+    reported_memory: isize,
+    draining: Option<lifecycle::Draining>,
+}
+
+impl<C: Commands, R: Reactor> Shard<C, R> {
+    pub(crate) fn new(parts: ShardParts<C, R>) -> Self {
+        Shard {
+            engine: Engine::new(parts.store, parts.server, parts.hasher),
+            reactor: parts.reactor,
+            mesh: parts.mesh,
+            dirty: Vec::new(),
+            outputs: Vec::new(),
+            adopted: Vec::new(),
+            idle: Idle::new(parts.is_crowded),
+            clock: TurnClock::default(),
+            tick_ms: Some(0),
+            sweep_ms: 0,
+            client_memory: 0,
+            reported_memory: 0,
+            draining: None,
+        }
+    }
+
+    /// What its handlers see of the runtime.
+    pub(crate) fn server(&self) -> &Server {
+        &self.engine.server
+    }
+
+    /// Its I/O engine.
+    pub(crate) fn reactor(&self) -> &R {
+        &self.reactor
+    }
+
+    /// Its store, with what handlers see of the runtime.
+    pub(crate) fn with_parts<T>(&mut self, see: impl FnOnce(&mut C::Store, &Server) -> T) -> T {
+        see(&mut self.engine.store, &self.engine.server)
+    }
+
+    /// Serves until the server is stopped and every shard is through.
+    ///
+    /// # Errors
+    /// When the reactor broke.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        while !self.is_finished() {
+            if !self.turn()? {
+                self.rest()?;
+            }
+        }
+        self.finish();
+        Ok(())
+    }
+
+    /// One pass of the loop. Answers whether there was anything to do.
+    ///
+    /// 1. The reactor hands over what the last turn asked for and collects what happened: one
+    ///    system call for both.
+    /// 2. Mail comes before new requests: it frees credits and answers those who wait longest.
+    /// 3. Events run requests in the order in which they arrived.
+    /// 4. The store's own work, and the clock's.
+    /// 5. What all of them left is sent: once per connection, ...
+    /// 6. ... and once per shard, with one wake for each that sleeps.
+    pub(crate) fn turn(&mut self) -> io::Result<bool> {
+        self.reactor.turn(None)?;
+        self.begin();
+        let had_mail = self.take_mail();
+        let had_events = self.take_events();
+        self.tick();
+        self.settle();
+        self.publish();
+        Ok(had_mail || had_events || !self.dirty.is_empty())
+    }
+
+    /// Reads the clocks: all of a turn's requests see one time.
+    fn begin(&mut self) {
+        let time = self.reactor.now();
+        let metrics = &self.engine.server.metrics;
+        metrics.turns.add(1);
+        self.clock.turn_starts(time.steady_ns, metrics);
+        self.engine.begin(time.unix_ms);
+    }
+
+    /// Takes what the other shards sent: runs their requests, hands their answers on.
+    fn take_mail(&mut self) -> bool {
+        let mut had_any = false;
+        for source in 0..self.mesh.shards() {
+            if source == self.mesh.me() {
+                continue;
+            }
+            for _ in 0..self.mesh.look(source) {
+                let Some(mut batch) = self.mesh.receive(source) else { break };
+                had_any = true;
+                if batch.is_answered {
+                    self.take_home(source, batch);
+                } else {
+                    self.engine.server.metrics.batches_received.add(1);
+                    self.engine.run_batch(&mut batch, &mut self.adopted);
+                    self.mesh.send(source, batch);
+                }
+            }
+        }
+        while let Some(incoming) = self.adopted.pop() {
+            self.adopt(incoming);
+        }
+        had_any
+    }
+
+    /// Hands the answers of a batch on, and lets those go on who waited for credits.
+    fn take_home(&mut self, source: usize, mut batch: Mail<C, R>) {
+        self.engine.outbox.settle(source, &batch);
+        let dirty = &mut self.dirty;
+        self.engine.take_home(&mut batch, |conn| mark_dirty(conn, dirty));
+        self.engine.outbox.recycle(batch);
+        for id in std::mem::take(&mut self.engine.waiting_for_credits) {
+            if let Some(conn) = self.engine.server.conns.borrow_mut().get_mut(id) {
+                mark_dirty(conn, &mut self.dirty);
+            }
+        }
+    }
+
+    /// Takes what the reactor tells: connections that came, bytes, sends that are through, ends.
+    fn take_events(&mut self) -> bool {
+        let mut had_any = false;
+        let mut bytes_in = 0;
+        while self.engine.requests < TURN_REQUESTS && bytes_in < TURN_BYTES {
+            let Some(event) = self.reactor.next_event() else { break };
+            had_any = true;
+            match event {
+                Event::Received { conn, bytes } => {
+                    bytes_in += bytes.len();
+                    let lent = self.engine.server.conns.borrow_mut().lend(conn);
+                    if let Some(mut conn) = lent {
+                        lend_output(&mut conn, &mut self.outputs);
+                        self.engine.receive(&mut conn, bytes);
+                        self.after_requests(conn);
+                    }
+                }
+                Event::Sent { conn, out } => self.sent(conn, out),
+                Event::Accepted(incoming) => self.accepted(incoming),
+                Event::Ended { conn } => self.close(conn, Closing::AfterFlush),
+                Event::Broken { conn } => self.close(conn, Closing::Now),
+            }
+        }
+        self.engine.server.metrics.bytes_in.add(bytes_in as u64);
+        had_any
+    }
+
+    /// Gives a connection back after its requests ran, and runs those that need it in the table.
+    fn after_requests(&mut self, mut conn: Box<Conn>) {
+        while conn.stall == Stall::All {
+            let id = conn.id;
+            self.engine.server.conns.borrow_mut().give_back(conn);
+            self.engine.run_all(id);
+            let lent = self.engine.server.conns.borrow_mut().lend(id);
+            let Some(returned) = lent else { return };
+            conn = returned;
+            self.close_named(&mut conn);
+            if conn.closing == Closing::No {
+                self.engine.resume(&mut conn);
+            }
+        }
+        mark_dirty(&mut conn, &mut self.dirty);
+        self.engine.server.conns.borrow_mut().give_back(conn);
+    }
+
+    /// A send is through.
+    fn sent(&mut self, id: ConnId, mut out: Out) {
+        self.engine.server.metrics.bytes_out.add(out.len() as u64);
+        if let Some(conn) = self.engine.server.conns.borrow_mut().get_mut(id) {
+            conn.is_sending = false;
+            conn.sending_bytes = 0;
+            // Nothing is left to do for most connections.
+            if !conn.out.is_empty() || conn.stall != Stall::No || conn.closing != Closing::No {
+                mark_dirty(conn, &mut self.dirty);
+            }
+        }
+        out.clear();
+        keep_output(out, &mut self.outputs);
+    }
+
+    /// The store's own work between requests, and what the clock brings.
+    fn tick(&mut self) {
+        let now_ms = self.engine.now_ms;
+        if self.tick_ms.is_some_and(|due| due <= now_ms) {
+            self.tick_ms = self.engine.tick().map(|after| now_ms + after);
+        } else if self.tick_ms.is_none() && self.engine.requests > 0 {
+            // Requests may have given it something to do.
+            self.tick_ms = Some(now_ms);
+        }
+        if self.sweep_ms <= now_ms {
+            self.sweep_ms = now_ms + SWEEP_MS;
+            self.sweep();
+        }
+        self.drain();
+    }
+
+    /// Sends, once per connection; lets those go on who may; closes those who are through.
+    fn settle(&mut self) {
+        let named = std::mem::take(&mut *self.engine.server.closing.borrow_mut());
+        self.close_all_named(&named);
+        for id in std::mem::take(&mut self.dirty) {
+            let lent = self.engine.server.conns.borrow_mut().lend(id);
+            let Some(mut conn) = lent else { continue };
+            conn.is_dirty = false;
+            if self.may_resume(&conn) {
+                lend_output(&mut conn, &mut self.outputs);
+                self.engine.resume(&mut conn);
+                if conn.stall == Stall::All {
+                    self.after_requests(conn);
+                    continue;
+                }
+            }
+            self.settle_one(conn);
+        }
+    }
+
+    fn settle_one(&mut self, mut conn: Box<Conn>) {
+        if !conn.is_sending && !conn.out.is_empty() && conn.closing != Closing::Now {
+            let out = std::mem::take(&mut conn.out);
+            (conn.is_sending, conn.sending_bytes) = (true, out.len());
+            self.reactor.send(conn.transport, out);
+        } else if conn.out.is_empty() {
+            keep_output(std::mem::take(&mut conn.out), &mut self.outputs);
+        }
+        let limits = self.engine.server.limits.get();
+        if conn.output_bytes() > limits.output_hard_bytes {
+            self.engine.server.metrics.output_overruns.add(1);
+            conn.close(Closing::Now);
+        }
+        self.count_memory(&mut conn);
+        let is_through = conn.closing == Closing::AfterFlush && conn.is_settled();
+        if conn.closing == Closing::Now || is_through {
+            self.release(conn);
+            return;
+        }
+        let is_full = match conn.stall {
+            Stall::No => false,
+            Stall::Output => true,
+            _ => conn.input.len() > STALLED_INPUT_BYTES,
+        };
+        let is_reading = !is_full && conn.closing == Closing::No && self.draining.is_none();
+        if is_reading != conn.is_reading {
+            conn.is_reading = is_reading;
+            self.reactor.set_reading(conn.transport, is_reading);
+        }
+        self.engine.server.conns.borrow_mut().give_back(conn);
+    }
+
+    fn may_resume(&self, conn: &Conn) -> bool {
+        conn.closing == Closing::No
+            && match conn.stall {
+                Stall::No => false,
+                Stall::Credits(target) => self.engine.outbox.has_credit(target as usize),
+                Stall::Output => {
+                    conn.output_bytes() < self.engine.server.limits.get().output_soft_bytes
+                }
+                Stall::Barrier => conn.queue.is_empty(),
+                Stall::All => true,
+            }
+    }
+
+    /// Hands this turn's batches over, and wakes whoever sleeps.
+    fn publish(&mut self) {
+        let metrics = &self.engine.server.metrics;
+        metrics.batches_sent.add(self.engine.outbox.dispatch(&mut self.mesh) as u64);
+        let reactor = &mut self.reactor;
+        let published = self.mesh.publish(|shard| reactor.wake(shard));
+        metrics.wakes_sent.add(published.wakes_sent as u64);
+        metrics.wakes_saved.add(published.wakes_saved as u64);
+        metrics.backlog_batches.set(published.backlog as u64);
+        metrics.backlog_peak.raise(published.backlog as u64);
+        self.engine.requests = 0;
+    }
+
+    /// Spins for a moment, then sleeps until something happens.
+    fn rest(&mut self) -> io::Result<()> {
+        self.clock.pause(self.reactor.now().steady_ns, &self.engine.server.metrics);
+        let spin = self.idle.spin();
+        if !spin.is_zero() {
+            let until = self.reactor.now().steady_ns + spin.as_nanos() as u64;
+            loop {
+                if self.reactor.is_ready() || self.mesh.has_mail() {
+                    self.idle.hit();
+                    return Ok(());
+                }
+                if self.reactor.now().steady_ns >= until {
+                    break;
+                }
+                std::hint::spin_loop();
+            }
+            self.idle.miss();
+        }
+        let timeout = self.sleep_time();
+        if timeout.is_zero() || !self.mesh.park() {
+            return Ok(());
+        }
+        self.engine.server.metrics.parks.add(1);
+        let asleep = self.reactor.now().steady_ns;
+        let result = self.reactor.turn(Some(timeout));
+        let slept = Duration::from_nanos(self.reactor.now().steady_ns - asleep);
+        if self.mesh.unpark(slept >= timeout) {
+            self.engine.server.metrics.parks_missed_mail.add(1);
+        }
+        self.idle.slept(slept);
+        result
+    }
+
+    /// How long nothing is due.
+    fn sleep_time(&self) -> Duration {
+        let now_ms = self.engine.now_ms;
+        let mut sleep = LONGEST_SLEEP;
+        if let Some(due) = self.tick_ms {
+            sleep = sleep.min(Duration::from_millis(due.saturating_sub(now_ms)));
+        }
+        if self.mesh.has_backlog() || self.draining.is_some() {
+            sleep = sleep.min(Duration::from_millis(1));
+        }
+        sleep
+    }
+}
+
+impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
+    fn begin(&mut self, now_ms: u64) {
+        if now_ms != self.now_ms {
+            self.now_ms = now_ms;
+            self.store.begin(now_ms);
+        }
+    }
+
+    fn tick(&mut self) -> Option<u64> {
+        let cx = Cx { now_ms: self.now_ms, scope: 0, server: &self.server, conn: None };
+        self.store.tick(&cx)
+    }
+}
+
+/// Puts a connection on the list of those that [`Shard::settle`] looks at.
+fn mark_dirty(conn: &mut Conn, dirty: &mut Vec<ConnId>) {
+    if !conn.is_dirty {
+        conn.is_dirty = true;
+        dirty.push(conn.id);
+    }
+}
+
+/// An idle connection holds no output buffer; one that gets requests borrows one.
+#[inline]
+fn lend_output(conn: &mut Conn, outputs: &mut Vec<Out>) {
+    if conn.out.capacity() == 0
+        && let Some(out) = outputs.pop()
+    {
+        conn.out = out;
+    }
+}
+
+fn keep_output(out: Out, outputs: &mut Vec<Out>) {
+    if (1..=KEPT_OUTPUT_BYTES).contains(&out.capacity()) && outputs.len() < KEPT_OUTPUTS {
+        outputs.push(out);
+    }
+}
+
+/// How long turns take.
+#[derive(Debug, Default)]
+struct TurnClock {
+    /// When the present turn started, if the shard didn't rest since.
+    started_ns: Option<u64>,
+    /// A recent reading: wall time and the thread's CPU time.
+    reading: (u64, u64),
+}
+
+impl TurnClock {
+    /// A turn starts, and the one before is over.
+    fn turn_starts(&mut self, now_ns: u64, metrics: &crate::Metrics) {
+        self.pause(now_ns, metrics);
+        self.started_ns = Some(now_ns);
+        if now_ns - self.reading.0 > CPU_READING_NS {
+            self.reading = (now_ns, thread_cpu_ns());
+        }
+    }
+
+    /// The shard rests: what follows belongs to no turn.
+    fn pause(&mut self, now_ns: u64, metrics: &crate::Metrics) {
+        let Some(started_ns) = self.started_ns.take() else { return };
+        let wall_ns = now_ns - started_ns;
+        metrics.busy_ns.add(wall_ns);
+        metrics.longest_turn_wall_ns.raise(wall_ns);
+        // Its CPU time can't be a record unless its wall time is.
+        if wall_ns > metrics.longest_turn_ns.get() {
+            let cpu_ns = thread_cpu_ns();
+            metrics.longest_turn_ns.raise((cpu_ns - self.reading.1).min(wall_ns));
+            self.reading = (now_ns, cpu_ns);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What this shard has for the others in this turn, and how much of what it sent is still open.
+//!
+//! Credits bound the mesh: a shard that has too many open requests with another takes no new ones
+//! for it from its connections, so no ring, backlog or batch grows past what they allow. Answers
+//! need no credit and always go.
+
+use crate::mesh::Mesh;
+use crate::shard::batch::{Batch, Item};
+
+/// Open requests that one shard may have with another.
+///
+/// Smaller: a deep pipeline waits for round trips. Larger: more memory per pair of shards, and a
+/// longer stretch of work that a batch brings its owner.
+pub(crate) const CREDITS: usize = 4096;
+
+/// Bytes of arguments that one shard may have on their way to another.
+const CREDIT_BYTES: usize = 32 * 1024 * 1024;
+
+/// Emptied batches that are kept.
+const POOL: usize = 64;
+
+struct Lane<S: 'static, Socket> {
+    /// What was gathered in this turn.
+    batch: Option<Box<Batch<S, Socket>>>,
+    /// Requests with the other shard, in this turn's batch too.
+    open: usize,
+    /// Bytes of their arguments, this turn's left out.
+    open_bytes: usize,
+}
+
+/// The outgoing side of a shard.
+pub(crate) struct Outbox<S: 'static, Socket> {
+    lanes: Vec<Lane<S, Socket>>,
+    pool: Vec<Box<Batch<S, Socket>>>,
+    /// Lanes with a batch.
+    filled: Vec<usize>,
+}
+
+impl<S: 'static, Socket> Outbox<S, Socket> {
+    pub(crate) fn new(shards: usize) -> Self {
+        let lane = |_| Lane { batch: None, open: 0, open_bytes: 0 };
+        Outbox { lanes: (0..shards).map(lane).collect(), pool: Vec::new(), filled: Vec::new() }
+    }
+
+    /// Whether a request for `target` may be taken.
+    #[inline]
+    pub(crate) fn has_credit(&self, target: usize) -> bool {
+        let lane = &self.lanes[target];
+        lane.open < CREDITS && lane.open_bytes < CREDIT_BYTES
+    }
+
+    /// This turn's batch for `target`.
+    #[inline]
+    pub(crate) fn batch(&mut self, target: usize) -> &mut Batch<S, Socket> {
+        let lane = &mut self.lanes[target];
+        lane.batch.get_or_insert_with(|| {
+            self.filled.push(target);
+            self.pool.pop().unwrap_or_default()
+        })
+    }
+
+    /// Adds a request or a part of one, whose arguments are in the batch for `target`.
+    #[inline]
+    pub(crate) fn push(&mut self, target: usize, item: Item<S, Socket>) {
+        self.lanes[target].open += 1;
+        self.batch(target).items.push(item);
+    }
+
+    /// Adds what needs no answer.
+    pub(crate) fn push_free(&mut self, target: usize, item: Item<S, Socket>) {
+        self.batch(target).items.push(item);
+    }
+
+    /// Takes back the credits of a batch that came home.
+    pub(crate) fn settle(&mut self, target: usize, batch: &Batch<S, Socket>) {
+        let lane = &mut self.lanes[target];
+        lane.open -= batch.requests;
+        lane.open_bytes -= batch.argument_bytes();
+    }
+
+    /// Keeps an emptied batch for a later turn.
+    pub(crate) fn recycle(&mut self, mut batch: Box<Batch<S, Socket>>) {
+        if self.pool.len() < POOL && batch.is_small() {
+            batch.clear();
+            self.pool.push(batch);
+        }
+    }
+
+    /// Hands this turn's batches to the mesh; answers how many there were.
+    pub(crate) fn dispatch(&mut self, mesh: &mut Mesh<Box<Batch<S, Socket>>>) -> usize
+    where
+        S: 'static,
+        Box<Batch<S, Socket>>: Send,
+    {
+        let filled = self.filled.len();
+        for target in self.filled.drain(..) {
+            let lane = &mut self.lanes[target];
+            let Some(batch) = lane.batch.take() else { continue };
+            lane.open_bytes += batch.argument_bytes();
+            mesh.send(target, batch);
+        }
+        filled
+    }
+}

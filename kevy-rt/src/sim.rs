@@ -1,0 +1,227 @@
+//! A whole server on one thread, from a seed: shards, mesh and stages as they are, over connections
+//! in memory and a clock that the test turns.
+//!
+//! ```text
+//! Simulation ── step: draws a shard, runs one turn of it
+//!   shards      the real ones, with the real rings between them
+//!   network     per client two queues; how much arrives when is drawn
+//!   time        stands still until `advance`
+//! ```
+//!
+//! A failing seed replays exactly.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::commands::{Commands, Place, Store};
+use crate::cx::{Cx, Server};
+use crate::hash::KeyHasher;
+use crate::limits::Limits;
+use crate::mesh::Mesh;
+use crate::reactor::Reactor;
+use crate::reactor::sim::{Network, Pipe, SimReactor};
+use crate::runtime::{Listen, Listening, Process};
+use crate::shard::{Shard, ShardParts};
+
+/// Most bytes of one receive: small, so that requests arrive in pieces.
+const CHUNK: usize = 4096;
+
+/// A simulated client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Client(usize);
+
+/// A simulated server.
+pub struct Simulation<C: Commands> {
+    shards: Vec<Shard<C, SimReactor>>,
+    network: Rc<RefCell<Network>>,
+    process: Arc<Process>,
+}
+
+impl<C: Commands> Simulation<C> {
+    /// A server of so many shards. The same seed gives the same run.
+    ///
+    /// # Panics
+    /// Without a shard.
+    pub fn new(settings: &<C::Store as Store>::Settings, shards: usize, seed: u64) -> Self {
+        Simulation::with_limits(settings, shards, seed, Limits::default())
+    }
+
+    /// The same with other limits.
+    ///
+    /// # Panics
+    /// Without a shard.
+    pub fn with_limits(
+        settings: &<C::Store as Store>::Settings,
+        shards: usize,
+        seed: u64,
+        limits: Limits,
+    ) -> Self {
+        assert!(shards > 0, "a server has a shard");
+        let start_ms = 1_700_000_000_000;
+        let network = Rc::new(RefCell::new(Network {
+            pipes: Vec::new(),
+            waiting: VecDeque::new(),
+            now_ns: start_ms * 1_000_000,
+            random: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
+            chunk: CHUNK,
+        }));
+        let listening =
+            |port| Listening { port, at: Listen::Unix { path: "sim".into(), mode: None } };
+        let process = Arc::new(Process::new::<C>(
+            start_ms,
+            (0..C::ports().len()).map(listening).collect(),
+            Vec::new(),
+            shards,
+        ));
+        let hasher = KeyHasher::seeded(seed);
+        let shard = |(shard, mesh)| {
+            let place = Place { shard, shards };
+            let server =
+                Server::new(place, process.clone(), limits, seed ^ shard as u64, SimReactor::NAME);
+            server.wall_clock.set(Some(Duration::from_millis(start_ms)));
+            Shard::new(ShardParts {
+                store: C::Store::open(settings, place),
+                server,
+                reactor: SimReactor::new(network.clone()),
+                mesh,
+                hasher: hasher.clone(),
+                is_crowded: true,
+            })
+        };
+        let shards = Mesh::connect(shards).into_iter().enumerate().map(shard).collect();
+        Simulation { shards, network, process }
+    }
+
+    /// Connects to a port.
+    pub fn connect(&mut self, port: usize) -> Client {
+        let mut network = self.network.borrow_mut();
+        let client = network.pipes.len();
+        network.pipes.push(Pipe { is_taking: true, ..Pipe::default() });
+        network.waiting.push_back((client as u64, port as u16));
+        Client(client)
+    }
+
+    /// Sends bytes; they arrive in pieces, as turns go by.
+    pub fn send(&mut self, client: Client, bytes: &[u8]) {
+        self.network.borrow_mut().pipes[client.0].to_server.extend(bytes);
+    }
+
+    /// Takes what has come back so far.
+    pub fn receive(&mut self, client: Client) -> Vec<u8> {
+        std::mem::take(&mut self.network.borrow_mut().pipes[client.0].to_client)
+    }
+
+    /// Sends, runs until nothing happens any more, and takes what came back.
+    pub fn call(&mut self, client: Client, bytes: &[u8]) -> Vec<u8> {
+        self.send(client, bytes);
+        self.run();
+        self.receive(client)
+    }
+
+    /// Whether the client takes what is sent to it. Off, the server's sends don't come through.
+    pub fn set_taking(&mut self, client: Client, taking: bool) {
+        self.network.borrow_mut().pipes[client.0].is_taking = taking;
+    }
+
+    /// The client sends no more, and still reads.
+    pub fn end(&mut self, client: Client) {
+        self.network.borrow_mut().pipes[client.0].is_ended = true;
+    }
+
+    /// The client is gone, whatever was on its way.
+    pub fn disconnect(&mut self, client: Client) {
+        self.network.borrow_mut().pipes[client.0].is_broken = true;
+    }
+
+    /// Whether the server closed the connection.
+    pub fn is_closed(&self, client: Client) -> bool {
+        self.network.borrow().pipes[client.0].is_closed
+    }
+
+    /// Bytes that the server has not taken yet.
+    pub fn unread(&self, client: Client) -> usize {
+        self.network.borrow().pipes[client.0].to_server.len()
+    }
+
+    /// Lets time pass.
+    pub fn advance(&mut self, time: Duration) {
+        self.network.borrow_mut().now_ns += time.as_nanos() as u64;
+        let wall = Duration::from_nanos(self.network.borrow().now_ns);
+        for shard in &self.shards {
+            shard.server().wall_clock.set(Some(wall));
+        }
+    }
+
+    /// A word from the simulation's seed.
+    pub fn random(&mut self) -> u64 {
+        self.network.borrow_mut().random()
+    }
+
+    /// Runs one turn of a shard that is drawn. Answers whether it found anything to do.
+    pub fn step(&mut self) -> bool {
+        let shard = self.random() as usize % self.shards.len();
+        self.turn(shard)
+    }
+
+    fn turn(&mut self, shard: usize) -> bool {
+        match self.shards[shard].turn() {
+            Ok(worked) => worked,
+            Err(error) => unreachable!("a simulated reactor doesn't break: {error}"),
+        }
+    }
+
+    /// Runs turns of all shards, in an order that is drawn, until nothing happens any more.
+    pub fn run(&mut self) {
+        // Whether bytes arrive in a turn is drawn too, so quiet means quiet for a while.
+        let mut quiet = 0;
+        while quiet < 24 * self.shards.len() {
+            quiet = if self.step() { 0 } else { quiet + 1 };
+        }
+        for shard in 0..self.shards.len() {
+            let mut turns = 0;
+            while turns < 12 {
+                turns = if self.turn(shard) { 0 } else { turns + 1 };
+            }
+        }
+    }
+
+    /// Lets `see` look at a shard's store and at what its handlers see of the runtime.
+    pub fn with_shard<T>(
+        &mut self,
+        shard: usize,
+        see: impl FnOnce(&mut C::Store, &Server) -> T,
+    ) -> T {
+        self.shards[shard].with_parts(see)
+    }
+
+    /// Calls `run` with a request's surroundings on a shard, as a handler would get them.
+    pub fn with_cx<T>(
+        &mut self,
+        shard: usize,
+        scope: u64,
+        run: impl FnOnce(&mut C::Store, &Cx<'_>) -> T,
+    ) -> T {
+        let now_ms = self.network.borrow().now_ns / 1_000_000;
+        self.with_shard(shard, |store, server| {
+            run(store, &Cx { now_ms, scope, server, conn: None })
+        })
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Sockets that the server holds open.
+    pub fn open_sockets(&self) -> usize {
+        self.shards.iter().map(|shard| shard.reactor().open_sockets()).sum()
+    }
+
+    /// What the shards share, with the way to stop.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+}
