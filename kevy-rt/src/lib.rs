@@ -22,6 +22,8 @@ mod start;
 mod sys;
 #[doc(hidden)]
 pub mod table;
+#[doc(hidden)]
+pub mod testing;
 mod wire;
 
 #[doc(hidden)]

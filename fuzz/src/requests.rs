@@ -1,0 +1,97 @@
+//! Any bytes, parsed as requests: never a panic, never a request past the limits, and the same
+//! requests and the same refusal however the bytes are cut into pieces.
+
+use kevy_resp::{Error, Resp};
+use kevy_rt::ParseLimits;
+use kevy_rt::testing::{Feed, Request};
+
+/// What a stream of bytes says: its requests, and what is wrong with it.
+#[derive(Debug, PartialEq)]
+pub struct Said {
+    pub requests: Vec<Request>,
+    pub refusal: Option<Error>,
+}
+
+/// Bounds that a short stream can pass.
+pub const TIGHT: ParseLimits = ParseLimits {
+    args: 10,
+    argument_bytes: 300,
+    line_bytes: 200,
+    request_bytes: 4000,
+    restricted: true,
+};
+
+/// Bounds as a server has them.
+pub const WIDE: ParseLimits = ParseLimits {
+    args: 1024 * 1024,
+    argument_bytes: 512 * 1024 * 1024,
+    line_bytes: 64 * 1024,
+    request_bytes: 1024 * 1024 * 1024,
+    restricted: false,
+};
+
+/// Feeds `stream` in pieces of the lengths that `cut` says, given what is left.
+pub fn say(
+    stream: &[u8],
+    limits: ParseLimits,
+    gather: bool,
+    mut cut: impl FnMut(usize) -> usize,
+) -> Said {
+    let mut feed = Feed::<Resp>::new(limits);
+    let mut requests = Vec::new();
+    let mut rest = stream;
+    while !rest.is_empty() {
+        let (piece, next) = rest.split_at(cut(rest.len()).clamp(1, rest.len()));
+        if let Err(refusal) = feed.receive(piece, gather, &mut requests) {
+            return Said { requests, refusal: Some(refusal) };
+        }
+        rest = next;
+    }
+    Said { requests, refusal: None }
+}
+
+/// Checks all that has to hold for any bytes.
+pub fn check(stream: &[u8]) {
+    for limits in [WIDE, TIGHT] {
+        let whole = say(stream, limits, false, |left| left);
+        for request in &whole.requests {
+            check_bounds(request, &limits);
+        }
+        let mut random = seed(stream);
+        for longest in [3, 40, 1000, 20_000] {
+            for gather in [false, true] {
+                let pieces = say(stream, limits, gather, |_| next(&mut random) as usize % longest);
+                assert_eq!(whole, pieces);
+            }
+        }
+        if stream.len() < 4096 {
+            assert_eq!(whole, say(stream, limits, true, |_| 1));
+        }
+    }
+}
+
+fn check_bounds(request: &Request, limits: &ParseLimits) {
+    // A line of words is bounded as a line only.
+    let bytes: usize = request.iter().map(Vec::len).sum();
+    let fits_line = bytes + request.len() <= limits.line_bytes + 1;
+    let fits = request.len() <= limits.args
+        && request.iter().all(|arg| arg.len() <= limits.argument_bytes)
+        && bytes <= limits.request_bytes;
+    assert!(fits || fits_line, "{} arguments of {bytes} bytes", request.len());
+}
+
+/// A seed for [`next`] that depends on all bytes.
+fn seed(stream: &[u8]) -> u64 {
+    let hash = stream.iter().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    });
+    hash | 1
+}
+
+/// The next of a series of random words, of a state that isn't zero (xorshift).
+pub fn next(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state >> 16
+}

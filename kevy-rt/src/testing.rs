@@ -1,0 +1,88 @@
+//! Feeds a wire with bytes in pieces, as a connection does: for tests of wires.
+
+use std::marker::PhantomData;
+use std::mem::take;
+
+use crate::input::Input;
+use crate::wire::{Burst, ParseLimits, Resume, Wire};
+
+/// A request's arguments.
+pub type Request = Vec<Vec<u8>>;
+
+/// The input side of a connection, without a connection.
+#[derive(Debug)]
+pub struct Feed<W> {
+    limits: ParseLimits,
+    input: Input,
+    burst: Burst,
+    wire: PhantomData<W>,
+}
+
+impl<W: Wire> Feed<W> {
+    /// A fresh one with these bounds.
+    pub fn new(limits: ParseLimits) -> Self {
+        Feed { limits, input: Input::default(), burst: Burst::default(), wire: PhantomData }
+    }
+
+    /// Takes in what a receive brought and adds the requests that are whole with it. With `gather`,
+    /// the rest of a large argument goes to an allocation of its own.
+    ///
+    /// # Errors
+    /// The refusal of a malformed frame; the requests before it were added.
+    pub fn receive(
+        &mut self,
+        bytes: &[u8],
+        gather: bool,
+        requests: &mut Vec<Request>,
+    ) -> Result<(), W::Refusal> {
+        let bytes = &bytes[self.input.feed(bytes)..];
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let in_place = self.input.is_empty();
+        if !in_place {
+            self.input.keep(bytes);
+        }
+        let mut resume = take(&mut self.input.resume);
+        let input = if in_place { bytes } else { self.input.bytes() };
+        let used = parse::<W>(input, &mut resume, &self.limits, &mut self.burst, requests);
+        self.input.resume = resume;
+        let used = used?;
+        if in_place {
+            self.input.keep(&bytes[used..]);
+        } else {
+            self.input.consume(used);
+        }
+        if gather {
+            self.input.gather();
+        }
+        Ok(())
+    }
+}
+
+/// Parses bursts from the start of `input`; answers how much of it whole requests took.
+fn parse<W: Wire>(
+    input: &[u8],
+    resume: &mut Resume,
+    limits: &ParseLimits,
+    burst: &mut Burst,
+    requests: &mut Vec<Request>,
+) -> Result<usize, W::Refusal> {
+    let mut used = 0;
+    loop {
+        let rest = &input[used..];
+        burst.clear();
+        let parsed = W::parse(rest, resume, limits, burst);
+        for index in 0..burst.ends.len() {
+            let args = burst.args(index, rest);
+            if !args.is_empty() {
+                requests.push(args.iter().map(<[u8]>::to_vec).collect());
+            }
+        }
+        used += burst.consumed();
+        parsed?;
+        if burst.room() > 0 {
+            return Ok(used);
+        }
+    }
+}
