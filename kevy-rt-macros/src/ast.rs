@@ -1,0 +1,363 @@
+//! The block's functions as a model: what each handler takes, and in which role.
+
+use std::ops::Range;
+
+use proc_macro2::Span;
+use syn::ext::IdentExt;
+use syn::visit::Visit;
+use syn::visit_mut::VisitMut;
+use syn::{
+    Attribute, Expr, ExprLit, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Lifetime, Lit, LitStr,
+    Meta, Pat, PatType, ReturnType, Signature, Type, TypeReference, parse_quote,
+};
+
+use crate::attr::{CommandAttr, Keys, Route, SetAttr};
+use crate::errors::Errors;
+
+/// A block of handlers.
+pub(crate) struct Set {
+    pub(crate) attr: SetAttr,
+    /// The type that the block is of.
+    pub(crate) me: Type,
+    pub(crate) name: String,
+    pub(crate) commands: Vec<Command>,
+}
+
+/// One handler with its attribute.
+pub(crate) struct Command {
+    pub(crate) attr: CommandAttr,
+    /// As written, but for the attributes of its parameters.
+    pub(crate) signature: Signature,
+    /// The text of its doc comment on one line.
+    pub(crate) doc: String,
+    /// Its `#[cfg(...)]`, which the generated items share.
+    pub(crate) cfgs: Vec<Attribute>,
+    /// In capitals; two words for a subcommand.
+    pub(crate) name: String,
+    /// Where the name is written.
+    pub(crate) name_span: Span,
+    /// The parameters, in order.
+    pub(crate) params: Vec<Param>,
+    /// Those of them that are read from the request, in order.
+    pub(crate) args: Vec<Argument>,
+}
+
+/// A parameter in its role.
+pub(crate) struct Param {
+    pub(crate) role: Role,
+    pub(crate) ty: Type,
+}
+
+/// What a parameter is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Session,
+    Store,
+    Cx,
+    Reply,
+    /// Index into [`Command::args`].
+    Argument(usize),
+}
+
+/// A parameter that is read from the request.
+pub(crate) struct Argument {
+    pub(crate) name: String,
+    pub(crate) ty: Type,
+    /// The word before it, if it is an option.
+    pub(crate) token: Option<LitStr>,
+}
+
+/// Which of the positional arguments a `keys` route reads once and which per key.
+pub(crate) struct Split {
+    pub(crate) before: Range<usize>,
+    pub(crate) per_key: Range<usize>,
+    pub(crate) after: Range<usize>,
+}
+
+impl Set {
+    /// Takes the attributes out of the block and ties elided lifetimes to the store.
+    pub(crate) fn read(attr: SetAttr, block: &mut ItemImpl, errors: &mut Errors) -> Self {
+        if let Some((_, path, _)) = &block.trait_ {
+            errors.on(path, "a command set is an `impl` block of a type, not of a trait");
+        }
+        if !block.generics.params.is_empty() {
+            errors.on(&block.generics, "a command set has no type parameters");
+        }
+        let mut commands = Vec::new();
+        for item in &mut block.items {
+            let ImplItem::Fn(function) = item else { continue };
+            if let Some(attribute) = take_attribute(&mut function.attrs, "command") {
+                let attribute = CommandAttr::read(&attribute, errors);
+                commands.push(Command::read(attribute, function, &attr.store, errors));
+            }
+        }
+        let me = (*block.self_ty).clone();
+        let name = last_word(&me).map(ToString::to_string).unwrap_or_default();
+        Set { attr, me, name, commands }
+    }
+}
+
+impl Command {
+    fn read(
+        attr: CommandAttr,
+        function: &mut ImplItemFn,
+        store: &Type,
+        errors: &mut Errors,
+    ) -> Self {
+        let (name, name_span) = match &attr.name {
+            Some(name) => (name.value(), name.span()),
+            None => (function.sig.ident.unraw().to_string(), function.sig.ident.span()),
+        };
+        let tokens = take_tokens(&mut function.sig, errors);
+        let mut command = Command {
+            attr,
+            signature: function.sig.clone(),
+            doc: doc(&function.attrs),
+            cfgs: function.attrs.iter().filter(|a| a.path().is_ident("cfg")).cloned().collect(),
+            name: name.to_uppercase(),
+            name_span,
+            params: Vec::new(),
+            args: Vec::new(),
+        };
+        let typed =
+            function.sig.inputs.iter().zip(tokens).filter_map(|(param, token)| match param {
+                FnArg::Typed(param) => Some((param, token)),
+                FnArg::Receiver(_) => None,
+            });
+        for (param, token) in typed {
+            command.add(param, token, store);
+        }
+        if let Some(index) = command.params.iter().position(|param| param.role == Role::Store) {
+            let receivers = function.sig.inputs.len() - command.params.len();
+            tie_to_store(function, index + receivers);
+        }
+        command
+    }
+
+    /// Finds the role of the next parameter.
+    fn add(&mut self, param: &PatType, token: Option<LitStr>, store: &Type) {
+        let ty = (*param.ty).clone();
+        let taken: Vec<Role> = self.params.iter().map(|param| param.role).collect();
+        let only_before = |roles: &[Role]| taken.iter().all(|role| roles.contains(role));
+        let word = referred(&ty).and_then(last_word).map(ToString::to_string);
+        let role = match word.as_deref() {
+            _ if token.is_some() => None,
+            Some("Reply") => Some(Role::Reply),
+            Some("Cx") if only_before(&[Role::Session, Role::Store, Role::Reply]) => Some(Role::Cx),
+            Some(_) if self.wants_session() && only_before(&[Role::Reply]) => Some(Role::Session),
+            Some(word) if only_before(&[Role::Session, Role::Reply]) => {
+                let named = last_word(store).is_some_and(|store| store == word);
+                (named || self.needs_store()).then_some(Role::Store)
+            }
+            _ => None,
+        };
+        let role = role.unwrap_or_else(|| {
+            let name = match &*param.pat {
+                Pat::Ident(name) => name.ident.unraw().to_string(),
+                _ => format!("argument{}", self.args.len() + 1),
+            };
+            self.args.push(Argument { name, ty: ty.clone(), token });
+            Role::Argument(self.args.len() - 1)
+        });
+        self.params.push(Param { role, ty });
+    }
+
+    pub(crate) fn route(&self) -> Option<&Route> {
+        self.attr.route.as_ref().map(|(route, _)| route)
+    }
+
+    fn wants_session(&self) -> bool {
+        matches!(self.route(), Some(Route::Session))
+    }
+
+    /// Whether its first parameter is the store by its route.
+    pub(crate) fn needs_store(&self) -> bool {
+        matches!(self.route(), Some(Route::Single(_) | Route::Keys(_) | Route::All | Route::At(_)))
+    }
+
+    /// The parameter in this role.
+    pub(crate) fn param(&self, role: Role) -> Option<&Param> {
+        self.params.iter().find(|param| param.role == role)
+    }
+
+    /// Whether it takes the store by `&mut`; `None` if it doesn't take it.
+    pub(crate) fn store_is_mut(&self) -> Option<bool> {
+        self.param(Role::Store).map(|param| is_mut(&param.ty))
+    }
+
+    /// The type it returns.
+    pub(crate) fn output(&self) -> Option<&Type> {
+        match &self.signature.output {
+            ReturnType::Type(_, ty) => Some(ty),
+            ReturnType::Default => None,
+        }
+    }
+
+    /// Words of its name: the position of its first argument.
+    pub(crate) fn words(&self) -> usize {
+        self.name.split(' ').count()
+    }
+
+    /// Arguments without a token, which come first.
+    pub(crate) fn positional(&self) -> &[Argument] {
+        let count = self.args.iter().take_while(|arg| arg.token.is_none()).count();
+        &self.args[..count]
+    }
+
+    /// Arguments with a token.
+    pub(crate) fn options(&self) -> impl Iterator<Item = (usize, &Argument, &LitStr)> {
+        let options = self.args.iter().enumerate();
+        options.filter_map(|(index, arg)| Some((index, arg, arg.token.as_ref()?)))
+    }
+
+    /// The positional argument at a position of the request.
+    pub(crate) fn at(&self, position: i16) -> Option<&Argument> {
+        let index = usize::try_from(position).ok()?.checked_sub(self.words())?;
+        self.positional().get(index)
+    }
+
+    /// Each argument before the keys is one, and so is each after them. All that are left belong
+    /// to a key if nothing comes behind the keys.
+    pub(crate) fn split(&self, keys: &Keys) -> Split {
+        let count = self.positional().len();
+        let first = usize::try_from(keys.first.value).unwrap_or(0).saturating_sub(self.words());
+        let first = first.min(count);
+        let step = usize::try_from(keys.step.value).unwrap_or(1);
+        let end = if keys.last.value == -1 { count } else { (first + step).min(count) };
+        Split { before: 0..first, per_key: first..end, after: end..count }
+    }
+}
+
+impl Argument {
+    /// Whether the last word of its type is this.
+    pub(crate) fn is(&self, word: &str) -> bool {
+        last_word(&self.ty).is_some_and(|last| last == word)
+    }
+
+    /// Whether a key is in it, as far as its words tell.
+    pub(crate) fn mentions_key(&self) -> bool {
+        struct Find(bool);
+        impl<'ast> Visit<'ast> for Find {
+            fn visit_path_segment(&mut self, segment: &'ast syn::PathSegment) {
+                self.0 |= segment.ident == "Key";
+                syn::visit::visit_path_segment(self, segment);
+            }
+        }
+        let mut find = Find(false);
+        find.visit_type(&self.ty);
+        find.0
+    }
+}
+
+/// The last word of a type's path.
+pub(crate) fn last_word(ty: &Type) -> Option<&Ident> {
+    match ty {
+        Type::Path(path) => path.path.segments.last().map(|segment| &segment.ident),
+        Type::Group(group) => last_word(&group.elem),
+        Type::Paren(paren) => last_word(&paren.elem),
+        _ => None,
+    }
+}
+
+/// What a reference refers to.
+fn referred(ty: &Type) -> Option<&Type> {
+    match ty {
+        Type::Reference(reference) => Some(&reference.elem),
+        Type::Group(group) => referred(&group.elem),
+        _ => None,
+    }
+}
+
+/// Whether it is a `&mut`.
+pub(crate) fn is_mut(ty: &Type) -> bool {
+    matches!(ty, Type::Reference(reference) if reference.mutability.is_some())
+}
+
+fn take_attribute(attributes: &mut Vec<Attribute>, word: &str) -> Option<Attribute> {
+    let is = |a: &Attribute| a.path().segments.last().is_some_and(|last| last.ident == word);
+    attributes.iter().position(is).map(|index| attributes.remove(index))
+}
+
+/// Each parameter's `#[token("...")]`.
+fn take_tokens(signature: &mut Signature, errors: &mut Errors) -> Vec<Option<LitStr>> {
+    let mut tokens = Vec::new();
+    for param in &mut signature.inputs {
+        let attributes = match param {
+            FnArg::Typed(param) => &mut param.attrs,
+            FnArg::Receiver(receiver) => &mut receiver.attrs,
+        };
+        let token = take_attribute(attributes, "token");
+        let token = token.and_then(|attribute| match attribute.parse_args::<LitStr>() {
+            Ok(token) => Some(token),
+            Err(_) => {
+                errors.on(attribute, "say the option's word: `#[token(\"WORD\")]`");
+                None
+            }
+        });
+        tokens.push(token);
+    }
+    tokens
+}
+
+/// The doc comment's lines, joined by blanks.
+fn doc(attributes: &[Attribute]) -> String {
+    let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
+        Meta::NameValue(doc) if doc.path.is_ident("doc") => match &doc.value {
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
+            _ => None,
+        },
+        _ => None,
+    });
+    let words: Vec<String> =
+        lines.map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();
+    words.join(" ")
+}
+
+/// An elided lifetime in the return type becomes the store's: a handler that borrows its arguments
+/// too has no other way to elide it.
+fn tie_to_store(function: &mut ImplItemFn, index: usize) {
+    let ReturnType::Type(_, output) = &mut function.sig.output else { return };
+    let Some(FnArg::Typed(store)) = function.sig.inputs.get_mut(index) else { return };
+    let Type::Reference(reference) = &mut *store.ty else { return };
+    let named = reference.lifetime.clone().filter(|lifetime| lifetime.ident != "_");
+    let is_new = named.is_none();
+    let lifetime = named.unwrap_or_else(|| Lifetime::new("'store", Span::call_site()));
+    let mut tie = Tie { lifetime: lifetime.clone(), found: false };
+    tie.visit_type_mut(output);
+    if tie.found && is_new {
+        reference.lifetime = Some(lifetime.clone());
+        function.sig.generics.params.insert(0, parse_quote!(#lifetime));
+        function.attrs.push(parse_quote!(#[allow(clippy::needless_lifetimes)]));
+    }
+}
+
+/// Puts a lifetime where one is elided.
+struct Tie {
+    lifetime: Lifetime,
+    found: bool,
+}
+
+impl VisitMut for Tie {
+    fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
+        if reference.lifetime.is_none() {
+            reference.lifetime = Some(self.lifetime.clone());
+            self.found = true;
+        }
+        syn::visit_mut::visit_type_reference_mut(self, reference);
+    }
+
+    fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+        if lifetime.ident == "_" {
+            *lifetime = self.lifetime.clone();
+            self.found = true;
+        }
+    }
+
+    // Lifetimes that are elided in a function's type are its own.
+    fn visit_type_bare_fn_mut(&mut self, _: &mut syn::TypeBareFn) {}
+    fn visit_parenthesized_generic_arguments_mut(
+        &mut self,
+        _: &mut syn::ParenthesizedGenericArguments,
+    ) {
+    }
+}
