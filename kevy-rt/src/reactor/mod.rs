@@ -4,11 +4,21 @@
 //! a send in flight points at. The shard owns what bytes mean. Both reactors, and the simulated
 //! one, stand behind [`Reactor`] and pass one conformance suite.
 
+pub(crate) mod sim;
+
+mod listener;
+#[cfg(target_os = "linux")]
+pub(crate) mod uring;
+
 use std::io;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::conn::{ConnId, Peer};
+use crate::runtime::Process;
 use crate::shared::Out;
+
+pub(crate) use listener::Listener;
 
 /// A reactor's own number for a socket that it was given, valid until [`Reactor::close`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +32,45 @@ pub(crate) struct Time {
     /// Milliseconds since the Unix epoch: the wall clock's when the process started, plus the
     /// steady clock's since, so that a jump of the wall clock expires nothing.
     pub(crate) unix_ms: u64,
+}
+
+/// Tells a process's time. All shards have the same one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+    start_unix: Duration,
+}
+
+impl Clock {
+    /// Starts now.
+    pub(crate) fn start() -> Self {
+        let start_unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Clock { start: Instant::now(), start_unix }
+    }
+
+    /// When it started, in milliseconds since the Unix epoch.
+    pub(crate) fn started_ms(&self) -> u64 {
+        self.start_unix.as_millis() as u64
+    }
+
+    #[inline]
+    pub(crate) fn now(&self) -> Time {
+        let steady_ns = self.start.elapsed().as_nanos() as u64;
+        let unix_ns = self.start_unix.as_nanos() as u64 + steady_ns;
+        Time { steady_ns, unix_ms: unix_ns / 1_000_000 }
+    }
+}
+
+/// What a reactor of sockets is made of.
+pub(crate) struct Parts {
+    /// Whose it is.
+    pub(crate) shard: usize,
+    pub(crate) listeners: Vec<Listener>,
+    /// After how long a silence TCP asks whether the other side is there. `None` for never.
+    pub(crate) keepalive: Option<Duration>,
+    pub(crate) clock: Clock,
+    /// Has the way to wake this shard, and the others.
+    pub(crate) process: Arc<Process>,
 }
 
 /// A connection that was accepted and is not yet any shard's. It can cross to another one.

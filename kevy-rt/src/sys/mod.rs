@@ -1,10 +1,18 @@
 //! The only unsafe code of the runtime: what the kernel, the processor and the rings need.
 
+mod clock;
+mod cores;
+mod descriptors;
 mod prefetch;
 mod ring_cells;
 pub(crate) mod sync;
+#[cfg(target_os = "linux")]
+pub(crate) mod uring;
 mod waker;
 
+pub(crate) use clock::thread_cpu_ns;
+pub(crate) use cores::{allowed_cores, pin_to_core};
+pub(crate) use descriptors::raise_descriptor_limit;
 pub(crate) use prefetch::prefetch_line;
 pub(crate) use ring_cells::{Consumer, Producer, ring};
 pub(crate) use waker::Waker;

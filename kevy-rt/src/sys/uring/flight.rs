@@ -1,0 +1,112 @@
+//! A send that the kernel is at: the output, how much of it went, and the list of its pieces.
+
+use std::os::fd::RawFd;
+
+use io_uring::types::Fd;
+use io_uring::{opcode, squeue};
+
+use crate::shared::Out;
+
+/// Pieces per send: what the system takes at most (`IOV_MAX`).
+const PIECES: usize = 1024;
+
+/// Bytes per send: what the system takes at most, rounded down.
+const SEND_BYTES: usize = 1 << 30;
+
+/// A full socket buffer is waited for in the kernel; a peer that is gone is an error, not a signal.
+const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+
+/// An output on its way. It is not touched between [`Flight::submission`] and its completion.
+pub(super) struct Flight {
+    socket: RawFd,
+    out: Out,
+    sent: usize,
+    gather: Option<Box<Gather>>,
+    is_cancelled: bool,
+}
+
+/// What the kernel reads of a send of several pieces.
+struct Gather {
+    header: libc::msghdr,
+    pieces: Vec<libc::iovec>,
+}
+
+impl Flight {
+    pub(super) fn new(socket: RawFd, out: Out) -> Self {
+        Flight { socket, out, sent: 0, gather: None, is_cancelled: false }
+    }
+
+    /// The submission that sends what is left. It points into this flight's output and, by way of
+    /// a box, at its pieces, so the flight itself may move.
+    pub(super) fn submission(&mut self) -> squeue::Entry {
+        if self.out.is_flat() {
+            let rest = &self.out.flat()[self.sent..];
+            let len = rest.len().min(SEND_BYTES) as u32;
+            return opcode::Send::new(Fd(self.socket), rest.as_ptr(), len).flags(FLAGS).build();
+        }
+        let gather = self.gather.insert(Gather::new(&self.out, self.sent));
+        opcode::SendMsg::new(Fd(self.socket), &raw const gather.header).flags(FLAGS as u32).build()
+    }
+
+    /// The kernel took `bytes` more. Whether some are left to be sent.
+    pub(super) fn advance(&mut self, bytes: usize) -> bool {
+        self.sent += bytes;
+        self.sent < self.out.len() && !self.is_cancelled
+    }
+
+    /// What is left is not to be sent any more.
+    pub(super) fn cancel(&mut self) {
+        self.is_cancelled = true;
+    }
+
+    /// The output, if all of it went.
+    pub(super) fn into_sent(self) -> Option<Out> {
+        (self.sent == self.out.len()).then_some(self.out)
+    }
+}
+
+impl Gather {
+    /// The pieces of `out` after its first `sent` bytes, as many as go in one send.
+    fn new(out: &Out, sent: usize) -> Box<Self> {
+        let pieces = rest_of(out, sent).take(PIECES).map(piece).collect();
+        // SAFETY: the header is integers and pointers, for which zeros are a value.
+        let header = unsafe { std::mem::zeroed::<libc::msghdr>() };
+        let mut gather = Box::new(Gather { header, pieces });
+        gather.header.msg_iov = gather.pieces.as_mut_ptr();
+        gather.header.msg_iovlen = gather.pieces.len() as _;
+        gather
+    }
+}
+
+fn piece(bytes: &[u8]) -> libc::iovec {
+    libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
+}
+
+/// The pieces of `out` without its first `sent` bytes.
+fn rest_of(out: &Out, mut sent: usize) -> impl Iterator<Item = &[u8]> {
+    out.pieces().filter_map(move |piece| {
+        let gone = sent.min(piece.len());
+        sent -= gone;
+        (gone < piece.len()).then(|| &piece[gone..])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::{ATTACH_BYTES, Shared, Value};
+
+    #[test]
+    fn what_went_is_left_out() {
+        let value = Shared::new((0..ATTACH_BYTES).map(|at| at as u8).collect());
+        let mut out = Out::default();
+        out.extend(b"head");
+        out.value(Value::Shared(&value));
+        out.extend(b"tail");
+        let whole: Vec<u8> = out.pieces().flatten().copied().collect();
+        for sent in [0, 1, 4, 5, 4 + ATTACH_BYTES, 7 + ATTACH_BYTES, whole.len()] {
+            let rest: Vec<u8> = rest_of(&out, sent).flatten().copied().collect();
+            assert!(rest == whole[sent..], "after {sent} bytes");
+        }
+    }
+}
