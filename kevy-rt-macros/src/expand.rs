@@ -430,7 +430,7 @@ impl Writer<'_> {
         };
         let body = match route {
             Route::Keys(keys) => {
-                let (range, verb) = (key_range(keys), self.command.name.to_lowercase());
+                let (range, verb) = (key_range(keys), &self.command.name);
                 quote! {
                     const RANGE: ::kevy_rt::KeyRange = #range;
                     let ::core::option::Option::Some(count) = RANGE.count(args.len()) else {

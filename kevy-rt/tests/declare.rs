@@ -1,14 +1,16 @@
-//! What `#[commands]` makes of a block: records with the right facts, for a wire of words.
+//! What `#[commands]` makes of a block: records with the right facts, and functions that answer
+//! alike on any number of shards.
 
 use std::collections::HashMap;
 
+use kevy_rt::sim::Simulation;
 use kevy_rt::{
-    Arg, Args, Burst, Carry, CommandInfo, CommandSet, Cursor, Cx, Encode, Key, KeyRange, MANY, Out,
-    ParseLimits, Refusal, Reply, Rest, Resume, Route, Run, Value, Wire, commands,
+    Arg, Args, Burst, Carry, CommandInfo, CommandSet, Cursor, Cx, Encode, Has, Key, KeyRange, MANY,
+    Open, Out, ParseLimits, Place, Refusal, Reply, Rest, Resume, Route, Session, Store, Value,
+    Wire, commands, server,
 };
 
-/// A wire whose replies are words with a blank behind each. It never parses: requests are made by
-/// the tests.
+/// A request is a line of words with one blank between them, and so is a reply.
 struct Words;
 
 impl Wire for Words {
@@ -16,11 +18,28 @@ impl Wire for Words {
     type Refusal = Refused;
 
     fn parse(
-        _: &[u8],
-        _: &mut Resume,
+        input: &[u8],
+        resume: &mut Resume,
         _: &ParseLimits,
-        _: &mut Burst,
+        burst: &mut Burst,
     ) -> Result<(), Self::Refusal> {
+        *resume = Resume::default();
+        let mut start = 0;
+        while let Some(len) = input[start..].iter().position(|&byte| byte == b'\n') {
+            if burst.room() == 0 {
+                return Ok(());
+            }
+            let mut at = start;
+            for word in input[start..start + len].split(|&byte| byte == b' ') {
+                burst.push(at, word.len());
+                at += word.len() + 1;
+            }
+            start += len + 1;
+            burst.close(start);
+        }
+        if start < input.len() {
+            resume.save(burst, input.len(), [0; 2], None);
+        }
         Ok(())
     }
 
@@ -57,7 +76,7 @@ macro_rules! encode {
         }
     )* };
 }
-encode!(u64 i64 String);
+encode!(u64 String);
 
 impl Encode<Words> for () {
     fn encode(self, reply: &mut Reply<'_, Words>) {
@@ -100,6 +119,51 @@ struct Login {
     name: Vec<u8>,
 }
 
+/// What the set is served over: a store that holds the set's, and a session that does.
+struct Whole {
+    db: Db,
+}
+
+impl Store for Whole {
+    type Settings = ();
+
+    fn open((): &(), _: Place) -> Self {
+        Whole { db: Db::default() }
+    }
+}
+
+impl Has<Db> for Whole {
+    fn part(&self, _: &Cx<'_>) -> &Db {
+        &self.db
+    }
+    fn part_mut(&mut self, _: &Cx<'_>) -> &mut Db {
+        &mut self.db
+    }
+}
+
+struct Visit {
+    login: Login,
+}
+
+impl Session for Visit {}
+
+impl Open<Whole> for Visit {
+    fn open(_: &Whole, _: &Cx<'_>, _: &mut Out) -> Option<Self> {
+        Some(Visit { login: Login::default() })
+    }
+}
+
+impl Has<Login> for Visit {
+    fn part(&self, _: &Cx<'_>) -> &Login {
+        &self.login
+    }
+    fn part_mut(&mut self, _: &Cx<'_>) -> &mut Login {
+        &mut self.login
+    }
+}
+
+server! { Server: store = Whole, ports = [ Words, Visit => [Set] ] }
+
 /// An argument of two, by a server's own type.
 struct Point(i64, i64);
 
@@ -123,6 +187,11 @@ fn longest(parts: impl Iterator<Item = Longest>) -> String {
     longest.map_or(String::new(), |part| String::from_utf8_lossy(&part.0).into_owned())
 }
 
+/// The first refusal, without a look at what follows it.
+fn stops_early(parts: impl Iterator<Item = Result<u64, Refused>>) -> Result<u64, Refused> {
+    parts.sum()
+}
+
 fn shard_of(args: Args<'_>, shards: usize) -> usize {
     args.get(1).map_or(0, <[u8]>::len) % shards
 }
@@ -144,9 +213,15 @@ impl Set {
     }
 
     #[command(route = session, barrier)]
-    fn login(session: &mut Login, db: &Db, name: &[u8]) -> u64 {
-        session.name = name.to_vec();
-        db.map.len() as u64
+    fn login(session: &mut Login, name: &[u8]) -> String {
+        let before = std::mem::replace(&mut session.name, name.to_vec());
+        String::from_utf8_lossy(&before).into_owned()
+    }
+
+    #[command(route = session)]
+    fn whoami(session: &mut Login, db: &Db, reply: &mut Reply<'_, Words>) {
+        let _ = db;
+        reply.put(&session.name[..]);
     }
 
     #[command(route = session, write, name = "SESSION SAVE")]
@@ -233,6 +308,13 @@ impl Set {
     #[command(route = keys(1..), gather = concat)]
     fn letters(db: &Db, key: Key<'_>) -> impl Iterator<Item = u64> {
         db.map.get(key.bytes()).into_iter().flatten().map(|&byte| u64::from(byte - b'a'))
+    }
+
+    /// Every second key is refused, and the others are written nevertheless.
+    #[command(route = keys(1..), write, gather = stops_early)]
+    fn touch(db: &mut Db, key: Key<'_>) -> Result<u64, Refused> {
+        db.map.insert(key.bytes().to_vec(), b"touched".to_vec());
+        if key.bytes().len() % 2 == 0 { Err(Refused("even".into())) } else { Ok(1) }
     }
 
     #[command(route = all, gather = sum)]
@@ -359,4 +441,102 @@ fn routes_are_those_of_the_attribute() {
     let Route::At(shard) = info("PICK").route else { panic!("a place") };
     let spans = [kevy_rt::Span::new(0, 4), kevy_rt::Span::new(4, 5)];
     assert_eq!(shard(Args::new(b"PICKhello", &spans, &[]), 3), 2);
+}
+
+/// Requests and their replies, on one connection, one after the other.
+const SCRIPT: &[(&str, &str)] = &[
+    // Routes without a key, and the session.
+    ("echo hello", "hello "),
+    ("echo", "!Arity(\"ECHO\") "),
+    ("login ann", " "),
+    ("login bob", "ann "),
+    ("whoami", "bob "),
+    ("nothing", "unknown "),
+    // One key; options in any order, in any case, each with its value.
+    ("get a", "none "),
+    ("set a 1", "ok "),
+    ("get a", "1 "),
+    ("SET a 2 nx", "!exists "),
+    ("PUT b 2 Ex 7 NX nx", "ok "),
+    ("get b", "2/7 "),
+    ("set b 3 at 1 -1 ex 5", "ok "),
+    ("get b", "3/5@1,-1 "),
+    ("set b 3 ex", "!Syntax "),
+    ("set b 3 ex x", "!NotAnInteger "),
+    ("set b 3 ex 1 ex 2", "!Syntax "),
+    ("set b 3 at 1", "!Syntax "),
+    ("set b 3 later", "!Syntax "),
+    ("get b", "3/5@1,-1 "),
+    ("get a b", "!Arity(\"GET\") "),
+    ("object size b", "8 "),
+    ("object size", "!Arity(\"OBJECT SIZE\") "),
+    ("slice b", "3/5@1,-1 "),
+    ("slice b 4", "1,-1 "),
+    ("slice b 4 2", "1, "),
+    ("slice b x", "!NotAnInteger "),
+    ("append c ab c", "3 "),
+    ("append c", "!Arity(\"APPEND\") "),
+    ("get c", "abc "),
+    // Several keys: replies in their order, values folded, everything checked first.
+    ("get_all c x a c b", "5: abc none 1 abc 3/5@1,-1 "),
+    ("get_all c", "1: abc "),
+    ("set_all d 4 e 55 f 666", "ok "),
+    ("set_all g 1 h 2 i", "!Arity(\"SET_ALL\") "),
+    ("set_all g 1 h 2 i x", "!NotAnInteger "),
+    ("get_all g h i d e f", "6: none none none 4 55 666 "),
+    ("scaled 10 d e f 1", "31 "),
+    ("scaled x d e f 1", "!NotAnInteger "),
+    ("scaled 10 d e f x", "!NotAnInteger "),
+    ("scaled 10 d", "!Arity(\"SCALED\") "),
+    ("pair d 4 f 4", "yes "),
+    ("pair f 4 d 4", "no "),
+    ("pair f 6", "yes "),
+    ("pair f", "!Arity(\"PAIR\") "),
+    ("letters c", "3: 0 1 2 "),
+    ("touch k1 k22 k3 k44 k5", "!even "),
+    ("remove k1 k22 k3 k44 k5 k1", "5 "),
+    ("remove", "!Arity(\"REMOVE\") "),
+    // Every shard.
+    ("size", "6 "),
+    ("longest 0", " "),
+    ("longest x", "!NotAnInteger "),
+    ("set long 1", "ok "),
+    ("longest 9", "long "),
+    ("clear ASYNC async", "ok "),
+    ("clear now", "!Syntax "),
+    ("size", "0 "),
+    ("names", "0: "),
+    ("set a 1", "ok "),
+    ("names", "1: a "),
+    // One shard that a function computes.
+    ("pick", "!Arity(\"PICK\") "),
+];
+
+#[test]
+fn any_number_of_shards_answers_alike() {
+    for shards in [1, 2, 5] {
+        for seed in 0..4 {
+            let mut server = Simulation::<Server>::new(&(), shards, seed);
+            let client = server.connect(0);
+            for (request, reply) in SCRIPT {
+                let answered = server.call(client, format!("{request}\n").as_bytes());
+                let answered = String::from_utf8_lossy(&answered).into_owned();
+                assert_eq!(answered, *reply, "{request}, {shards} shards, seed {seed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn elements_of_several_keys_are_one_list() {
+    for shards in [1, 2, 5] {
+        let mut server = Simulation::<Server>::new(&(), shards, 1);
+        let client = server.connect(0);
+        server.call(client, b"append x abc\nappend y d\nappend z ef\n");
+        let answered = server.call(client, b"letters x none y z\n");
+        let mut words: Vec<&[u8]> = answered.split(|&byte| byte == b' ').collect();
+        assert_eq!(words[0], b"6:");
+        words[1..].sort();
+        assert_eq!(words[1..], [b"", b"0" as &[u8], b"1", b"2", b"3", b"4", b"5"]);
+    }
 }
