@@ -1,0 +1,313 @@
+//! A wire of lines and a small command set, for the tests of the runtime.
+//!
+//! A request is a line of words; a reply is a line too: `+text`, `:number`, `$bytes`, `_` for
+//! nothing, `-error`, `*count` before the lines of a list.
+
+#![allow(dead_code, reason = "each test file uses what it needs")]
+
+use std::collections::BTreeMap;
+
+use kevy_rt::{
+    Args, Burst, CommandInfo, Cx, Encode, Has, Key, Open, Out, ParseLimits, Place, Refusal, Reply,
+    ReplyMode, Resume, Session, SessionState, Store, Wire, command, commands, server,
+};
+
+/// Words on a line.
+#[derive(Debug)]
+pub struct Lines;
+
+/// An error reply.
+#[derive(Debug)]
+pub struct Complaint(pub String);
+
+impl From<Refusal> for Complaint {
+    fn from(refusal: Refusal) -> Self {
+        Complaint(format!("{refusal:?}"))
+    }
+}
+
+impl Encode<Lines> for Complaint {
+    fn encode(self, reply: &mut Reply<'_, Lines>) {
+        reply.out().count_error();
+        reply.out().extend(format!("-{}\n", self.0).as_bytes());
+    }
+}
+
+impl Wire for Lines {
+    type Scope = ();
+    type Refusal = Complaint;
+
+    fn parse(
+        input: &[u8],
+        resume: &mut Resume,
+        limits: &ParseLimits,
+        burst: &mut Burst,
+    ) -> Result<(), Complaint> {
+        let mut scanned = std::mem::take(&mut resume.at);
+        *resume = Resume::default();
+        let mut start = 0;
+        while burst.room() > 0 && start < input.len() {
+            let rest = &input[start + scanned..];
+            let Some(end) = rest.iter().position(|&byte| byte == b'\n') else {
+                if input.len() - start > limits.line_bytes {
+                    return Err(Complaint("line".into()));
+                }
+                resume.save(burst, input.len(), [0; 2], None);
+                return Ok(());
+            };
+            let end = start + scanned + end;
+            scanned = 0;
+            let mut at = start;
+            for word in input[start..end].split(|&byte| byte == b' ') {
+                if !word.is_empty() {
+                    burst.push(at, word.len());
+                }
+                if burst.open_args() > limits.args {
+                    return Err(Complaint("args".into()));
+                }
+                at += word.len() + 1;
+            }
+            burst.close(end + 1);
+            start = end + 1;
+        }
+        Ok(())
+    }
+
+    fn list(reply: &mut Reply<'_, Self>, len: usize) {
+        reply.out().extend(format!("*{len}\n").as_bytes());
+    }
+
+    fn unknown(args: Args<'_>, _: Option<&'static str>, reply: &mut Reply<'_, Self>) {
+        let verb = String::from_utf8_lossy(args.get(0).unwrap_or_default()).into_owned();
+        reply.put(Complaint(format!("unknown {verb}")));
+    }
+}
+
+/// A status reply.
+#[derive(Debug)]
+pub struct Said(pub &'static str);
+
+impl Encode<Lines> for Said {
+    fn encode(self, reply: &mut Reply<'_, Lines>) {
+        reply.out().extend(format!("+{}\n", self.0).as_bytes());
+    }
+}
+
+impl Encode<Lines> for u64 {
+    fn encode(self, reply: &mut Reply<'_, Lines>) {
+        reply.out().extend(format!(":{self}\n").as_bytes());
+    }
+}
+
+impl Encode<Lines> for &[u8] {
+    fn encode(self, reply: &mut Reply<'_, Lines>) {
+        reply.out().push(b'$');
+        reply.out().extend(self);
+        reply.out().push(b'\n');
+    }
+}
+
+impl Encode<Lines> for Vec<u8> {
+    fn encode(self, reply: &mut Reply<'_, Lines>) {
+        self.as_slice().encode(reply);
+    }
+}
+
+impl<T: Encode<Lines>> Encode<Lines> for Option<T> {
+    fn encode(self, reply: &mut Reply<'_, Lines>) {
+        match self {
+            Some(value) => value.encode(reply),
+            None => reply.out().extend(b"_\n"),
+        }
+    }
+}
+
+impl<T: Encode<Lines>, E: Encode<Lines>> Encode<Lines> for Result<T, E> {
+    fn encode(self, reply: &mut Reply<'_, Lines>) {
+        match self {
+            Ok(value) => value.encode(reply),
+            Err(error) => error.encode(reply),
+        }
+    }
+}
+
+/// A shard's data.
+#[derive(Debug, Default)]
+pub struct Db {
+    pub map: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub now_ms: u64,
+}
+
+impl Store for Db {
+    type Settings = ();
+
+    fn open((): &(), _: Place) -> Self {
+        Db::default()
+    }
+
+    fn begin(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+    }
+}
+
+/// What a connection remembers.
+#[derive(Debug, Default)]
+pub struct Memory {
+    is_locked: bool,
+    reply: ReplyMode,
+}
+
+impl Session for Memory {
+    fn state(&mut self) -> SessionState {
+        let reply = self.reply;
+        if reply == ReplyMode::SkipNext {
+            self.reply = ReplyMode::On;
+        }
+        SessionState { scope: 0, restricted: self.is_locked, reply }
+    }
+
+    fn admit(&self, command: &CommandInfo) -> Result<(), Refusal> {
+        if command.has_flag("open") { Ok(()) } else { Err(Refusal::Denied) }
+    }
+}
+
+impl<S> Open<S> for Memory {
+    fn open(_: &S, _: &Cx<'_>, _: &mut Out) -> Option<Self> {
+        Some(Memory::default())
+    }
+}
+
+/// The commands.
+#[derive(Debug)]
+pub struct Toy;
+
+#[commands(store = Db, wire = Lines, session = Memory)]
+impl Toy {
+    /// Sets a key.
+    #[command(route = single(1), write)]
+    fn set(db: &mut Db, key: Key<'_>, value: &[u8]) -> Said {
+        db.map.insert(key.bytes().to_vec(), value.to_vec());
+        Said("OK")
+    }
+
+    /// Answers a key's value.
+    #[command(route = single(1))]
+    fn get(db: &Db, key: Key<'_>) -> Option<&[u8]> {
+        db.map.get(key.bytes()).map(|value| value.as_slice())
+    }
+
+    /// Answers several keys' values.
+    #[command(route = keys(1..), gather = in_order)]
+    fn mget(db: &Db, key: Key<'_>) -> Option<&[u8]> {
+        db.map.get(key.bytes()).map(|value| value.as_slice())
+    }
+
+    /// Removes keys; answers how many there were.
+    #[command(route = keys(1..), write, gather = sum)]
+    fn del(db: &mut Db, key: Key<'_>) -> u64 {
+        u64::from(db.map.remove(key.bytes()).is_some())
+    }
+
+    /// How many keys there are.
+    #[command(route = all, gather = sum)]
+    fn count(db: &Db) -> u64 {
+        db.map.len() as u64
+    }
+
+    /// How many connections there are, as the runtime counts them one by one.
+    #[command(route = all, loose, gather = sum)]
+    fn conns(db: &Db, cx: &Cx) -> u64 {
+        let _ = db;
+        let mut count = 0;
+        cx.server().for_each_conn(|_| count += 1);
+        count
+    }
+
+    /// Closes a connection, wherever it is; answers whether there was one.
+    #[command(route = all, loose, gather = sum)]
+    fn kill(db: &Db, cx: &Cx, id: u64) -> u64 {
+        let _ = db;
+        let mut found = 0;
+        cx.server().for_each_conn(|conn| found += u64::from(conn.facts.id == id));
+        cx.server().close(id, true);
+        found
+    }
+
+    /// Answers its argument.
+    #[command(route = local)]
+    fn echo(text: &[u8]) -> &[u8] {
+        text
+    }
+
+    /// Answers its argument once nothing earlier is open.
+    #[command(route = local, barrier)]
+    fn after(text: &[u8]) -> &[u8] {
+        text
+    }
+
+    /// Answers so many bytes.
+    #[command(route = local)]
+    fn fill(bytes: u64) -> Vec<u8> {
+        vec![b'x'; bytes as usize]
+    }
+
+    /// Panics.
+    #[command(route = single(1))]
+    fn boom(db: &Db, key: Key<'_>) -> Option<&[u8]> {
+        let _ = (db, key);
+        panic!("as asked")
+    }
+
+    /// The connection's number.
+    #[command(route = session)]
+    fn id(session: &mut Memory, cx: &Cx) -> u64 {
+        let _ = session;
+        cx.conn().map_or(0, |conn| conn.id)
+    }
+
+    /// Lets only marked commands run.
+    #[command(route = session, flags(open))]
+    fn lock(session: &mut Memory) -> Said {
+        session.is_locked = true;
+        Said("OK")
+    }
+
+    /// Lets all commands run.
+    #[command(route = session, flags(open))]
+    fn unlock(session: &mut Memory) -> Said {
+        session.is_locked = false;
+        Said("OK")
+    }
+
+    /// What happens to replies.
+    #[command(route = session)]
+    fn reply(session: &mut Memory, mode: &[u8]) -> Result<Said, Complaint> {
+        session.reply = match mode {
+            b"on" => ReplyMode::On,
+            b"off" => ReplyMode::Off,
+            b"skip" => ReplyMode::SkipNext,
+            _ => return Err(Complaint("mode".into())),
+        };
+        Ok(Said("OK"))
+    }
+
+    /// Says goodbye and closes.
+    #[command(route = session)]
+    fn quit(session: &mut Memory, cx: &Cx) -> Said {
+        let _ = session;
+        if let Some(conn) = cx.conn() {
+            cx.server().close(conn.id, true);
+        }
+        Said("BYE")
+    }
+}
+
+server! {
+    /// The toy server.
+    pub Server: store = Db, ports = [ Lines, Memory => [Toy] ]
+}
+
+/// The text of a reply.
+pub fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).expect("toy replies are text")
+}
