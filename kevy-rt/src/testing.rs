@@ -86,3 +86,8 @@ fn parse<W: Wire>(
         }
     }
 }
+
+/// Empties a burst and keeps its buffers, as a shard does between two.
+pub fn clear(burst: &mut Burst) {
+    burst.clear();
+}
