@@ -9,9 +9,9 @@
 //! there is mail that it hasn't seen ([`parking`]).
 //!
 //! # Proof
-//! loom runs this code, not a copy, through all interleavings and all values that the memory model lets
-//! a load return; and again with each step left out that the proof rests on (`sys::sync::Mutation`),
-//! when it must fail:
+//! loom runs this code, not a copy, through all interleavings and all values that the memory model
+//! lets a load return; and again with each [`Step`] left out that the proof rests on, when it must
+//! fail:
 //!
 //! ```text
 //! RUSTFLAGS="--cfg loom" cargo test -p kevy-rt --release loom
@@ -19,10 +19,14 @@
 //!
 //! loom knows `SeqCst` for fences only, so the fences are written as such.
 
+#[cfg(all(test, loom))]
+mod loom_tests;
 mod parking;
 mod ring;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
-use crate::sys::sync::{Arc, Mutation, is_left_out};
+use crate::sys::sync::{Arc, Step, is_left_out};
 use parking::Parking;
 use ring::{Incoming, Outgoing, mailbox};
 
@@ -196,7 +200,7 @@ impl<T: Send> Mesh<T> {
             return false;
         }
         self.parking.set_parked(self.me);
-        if self.has_mail() && !is_left_out(Mutation::SecondLook) {
+        if self.has_mail() && !is_left_out(Step::SecondLook) {
             self.parking.set_awake(self.me);
             return false;
         }

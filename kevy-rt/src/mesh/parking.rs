@@ -22,11 +22,10 @@
 //! the flag found nobody parked, and no sender will come back to it.
 //!
 //! Whoever turns `parked` from true to false wakes, once; a shard that wakes by itself turns it
-//! back and at worst gets a wake that it doesn't need.
+//! back and at worst gets a wake that it doesn't need. All that write the word swap it, so each
+//! finds what the one before it left.
 
-use crate::sys::sync::{
-    Arc, AtomicBool, AtomicUsize, Line, Mutation, Ordering, fence, is_left_out,
-};
+use crate::sys::sync::{Arc, AtomicBool, AtomicUsize, Line, Ordering, Step, fence, is_left_out};
 
 /// The words of all shards.
 pub(super) struct Parking {
@@ -53,19 +52,18 @@ impl Parking {
 
     /// The sleeper's first two steps. Its next is to look again.
     pub(super) fn set_parked(&self, me: usize) {
-        // Relaxed: the fence orders it.
-        self.places[me].parked.0.store(true, Ordering::Relaxed);
-        if !is_left_out(Mutation::SleeperFence) {
+        self.places[me].parked.0.swap(true, Ordering::AcqRel);
+        if !is_left_out(Step::SleeperFence) {
             fence(Ordering::SeqCst);
         }
     }
 
     /// The sleeper is awake.
     pub(super) fn set_awake(&self, me: usize) {
-        // Relaxed: a sender that still reads `true` sends a wake too many, and one that reads
-        // `false` leaves its mail to the looks of the coming turns, the one before the next sleep
+        // No fence: a sender that still reads `true` sends a wake too many, and one that reads
+        // `false` leaves its mail to the looks of the coming turns, that before the next sleep
         // included.
-        self.places[me].parked.0.store(false, Ordering::Relaxed);
+        self.places[me].parked.0.swap(false, Ordering::AcqRel);
     }
 
     /// The sender's first step: before it publishes anything.
@@ -78,7 +76,7 @@ impl Parking {
 
     /// The sender has published, to all of its targets. Its next step is to claim their wakes.
     pub(super) fn end_stores(&self) {
-        if !is_left_out(Mutation::SenderFence) {
+        if !is_left_out(Step::SenderFence) {
             fence(Ordering::SeqCst);
         }
     }
@@ -86,9 +84,10 @@ impl Parking {
     /// Whether `target` is parked and this sender is the one to wake it.
     pub(super) fn claim_wake(&self, target: usize) -> bool {
         let parked = &self.places[target].parked.0;
-        // Read before it is swapped: a target that is awake keeps its line. Relaxed: the fence
-        // before orders the load, and the wake itself carries nothing.
-        parked.load(Ordering::Relaxed) && parked.swap(false, Ordering::Relaxed)
+        // Read before it is swapped, so that a target that is awake keeps its line. Relaxed: the
+        // fence before orders the load.
+        parked.load(Ordering::Relaxed)
+            && (parked.swap(false, Ordering::AcqRel) || is_left_out(Step::OneClaim))
     }
 
     /// The sender's last step: all wakes are claimed.
@@ -104,7 +103,7 @@ impl Parking {
         // Acquire: an even number is at least that of the end of the publishing whose mail was
         // seen, and its claim is seen with it.
         let publishing = self.places[source].publishing.0.load(Ordering::Acquire);
-        let is_through = publishing.is_multiple_of(2) || is_left_out(Mutation::JudgeEarly);
+        let is_through = publishing.is_multiple_of(2) || is_left_out(Step::JudgeLate);
         is_through && self.places[me].parked.0.load(Ordering::Relaxed)
     }
 }

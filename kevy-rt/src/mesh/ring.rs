@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::sys::sync::{Mutation, is_left_out};
+use crate::sys::sync::{Step, is_left_out};
 use crate::sys::{Consumer, Producer, ring};
 
 /// The two ends of a mailbox whose ring holds `capacity` items.
@@ -29,7 +29,7 @@ impl<T: Send> Outgoing<T> {
     /// Appends. Whether it went to the backlog.
     #[inline]
     pub(super) fn send(&mut self, item: T) -> bool {
-        let waits_in_turn = !self.backlog.is_empty() && !is_left_out(Mutation::BacklogOrder);
+        let waits_in_turn = !self.backlog.is_empty() && !is_left_out(Step::BacklogOrder);
         let overflow = if waits_in_turn { Some(item) } else { self.producer.push(item).err() };
         let overflowed = overflow.is_some();
         self.backlog.extend(overflow);

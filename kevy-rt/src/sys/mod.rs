@@ -14,5 +14,7 @@ pub(crate) use clock::thread_cpu_ns;
 pub(crate) use cores::{allowed_cores, pin_to_core};
 pub(crate) use descriptors::raise_descriptor_limit;
 pub(crate) use prefetch::prefetch_line;
+#[cfg(test)]
+pub(crate) use ring_cells::ring_from;
 pub(crate) use ring_cells::{Consumer, Producer, ring};
 pub(crate) use waker::Waker;

@@ -22,7 +22,7 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-use super::sync::{Arc, AtomicUsize, Line, Mutation, Ordering, UnsafeCell, is_left_out};
+use super::sync::{Arc, AtomicUsize, Line, Ordering, Step, UnsafeCell, is_left_out};
 
 /// The two ends of a new ring.
 ///
@@ -145,7 +145,7 @@ impl<T: Send> Producer<T> {
         self.shared
             .published
             .0
-            .store(self.published, or_relaxed(Ordering::Release, Mutation::PublishRelaxed));
+            .store(self.published, or_relaxed(Ordering::Release, Step::PublishRelease));
         true
     }
 
@@ -155,8 +155,7 @@ impl<T: Send> Producer<T> {
         if self.written.wrapping_sub(self.freed) < self.shared.slots.len() {
             return false;
         }
-        self.freed =
-            self.shared.freed.0.load(or_relaxed(Ordering::Acquire, Mutation::ReuseRelaxed));
+        self.freed = self.shared.freed.0.load(or_relaxed(Ordering::Acquire, Step::ReuseAcquire));
         self.written.wrapping_sub(self.freed) == self.shared.slots.len()
     }
 }
@@ -188,8 +187,7 @@ impl<T: Send> Consumer<T> {
     #[inline]
     pub(crate) fn look(&mut self) -> usize {
         self.free();
-        self.seen =
-            self.shared.published.0.load(or_relaxed(Ordering::Acquire, Mutation::LookRelaxed));
+        self.seen = self.shared.published.0.load(or_relaxed(Ordering::Acquire, Step::LookAcquire));
         self.seen.wrapping_sub(self.taken)
     }
 
@@ -222,10 +220,7 @@ impl<T> Consumer<T> {
     fn free(&mut self) {
         if self.freed != self.taken {
             self.freed = self.taken;
-            self.shared
-                .freed
-                .0
-                .store(self.freed, or_relaxed(Ordering::Release, Mutation::FreeRelaxed));
+            self.shared.freed.0.store(self.freed, or_relaxed(Ordering::Release, Step::FreeRelease));
         }
     }
 }
@@ -237,8 +232,8 @@ impl<T> Drop for Consumer<T> {
 }
 
 #[inline(always)]
-fn or_relaxed(order: Ordering, mutation: Mutation) -> Ordering {
-    if is_left_out(mutation) { Ordering::Relaxed } else { order }
+fn or_relaxed(order: Ordering, step: Step) -> Ordering {
+    if is_left_out(step) { Ordering::Relaxed } else { order }
 }
 
 static_assertions::assert_impl_all!(Producer<Box<u8>>: Send);
