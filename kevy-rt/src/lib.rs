@@ -1,4 +1,39 @@
 //! A framework for sharded, thread-per-core in-memory servers.
+//!
+//! Commands are declared on plain functions over a store of one's own ([`macro@commands`]); [`server!`]
+//! joins them with a wire to a server; [`Builder`] starts it on all cores. The runtime gives it
+//! sockets, routing, order, limits and metrics, and knows no protocol.
+//!
+//! # A turn
+//!
+//! Each shard is a thread with its own store and connections. Its loop makes turns; every stage
+//! takes a bounded amount, and what is left waits for the next one.
+//!
+//! ```text
+//!            other shards                                    the kernel
+//!                 |  rings: batches of requests,                 |  completions, or readiness
+//!                 |  batches that come home                      |
+//!                 v                                              v
+//!   1 reactor     .                        hand over what the last turn asked for, collect
+//!   2 mail        run the others' requests, hand the answers on
+//!   3 events      bytes -> Wire::parse -> table -> keys' hashes -> prefetch -> route
+//!                     |own shard: run, the reply goes straight into the output
+//!                     |another:   into this turn's batch for it; a slot waits in the reply queue
+//!                     |several:   a part for each; the last part makes the reply
+//!   4 ticks       expiry and the like; idle connections
+//!   5 settle      one send per connection, in request order; limits; ends
+//!   6 publish     one batch per shard, one wake for each that sleeps
+//!   - rest        spin for a moment, then sleep until mail or a completion comes
+//! ```
+//!
+//! # Where to look
+//!
+//! - [`Store`], [`Has`], [`Session`], [`Wire`], [`Arg`], [`Encode`]: what a server provides.
+//! - [`Command`], [`Route`], [`gather`]: what a declaration becomes, and how parts of a reply from
+//!   several shards become one.
+//! - [`Cx`], [`Server`], [`Process`]: what a handler may ask of the runtime.
+//! - [`Limits`], [`Metrics`]: bounds and counters.
+//! - [`sim`]: the same server on one thread, from a seed, with a clock that a test turns.
 
 extern crate self as kevy_rt;
 
