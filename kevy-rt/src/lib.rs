@@ -73,6 +73,8 @@ pub use cx::{Cx, Server};
 pub use gather::{Carried, Carry, PartOut, Plan};
 pub use kevy_rt_macros::{command, commands};
 pub use limits::Limits;
+#[doc(hidden)]
+pub use mesh::{Mesh, Published};
 pub use metrics::{CommandStats, Counter, Metrics};
 pub use runtime::{Builder, Error, Listen, Listening, Process, ReactorChoice, Runtime};
 pub use shared::{ATTACH_BYTES, Mark, Out, Shared, Value};

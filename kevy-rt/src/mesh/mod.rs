@@ -39,8 +39,8 @@ use ring::{Incoming, Outgoing, mailbox};
 /// ring are 10 MiB at 70 shards).
 const CAPACITY: usize = 256;
 
-/// All mailboxes of one shard. `T` is what travels.
-pub(crate) struct Mesh<T> {
+/// All mailboxes of one shard. `T` is what travels. Public for this workspace's benchmarks only.
+pub struct Mesh<T> {
     me: usize,
     /// By target; none to itself.
     outgoing: Box<[Option<Outgoing<T>>]>,
@@ -58,18 +58,18 @@ pub(crate) struct Mesh<T> {
 
 /// What a publish did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Published {
+pub struct Published {
     /// Targets that got mail, were parked, and that nobody else had woken.
-    pub(crate) wakes_sent: usize,
+    pub wakes_sent: usize,
     /// Targets that got mail and needed no wake from here.
-    pub(crate) wakes_saved: usize,
+    pub wakes_saved: usize,
     /// Items that still wait in backlogs.
-    pub(crate) backlog: usize,
+    pub backlog: usize,
 }
 
 impl<T: Send> Mesh<T> {
     /// The ends of all shards, in their order.
-    pub(crate) fn connect(shards: usize) -> Vec<Self> {
+    pub fn connect(shards: usize) -> Vec<Self> {
         Self::connect_with(shards, CAPACITY)
     }
 
@@ -97,12 +97,12 @@ impl<T: Send> Mesh<T> {
     }
 
     /// This shard.
-    pub(crate) fn me(&self) -> usize {
+    pub fn me(&self) -> usize {
         self.me
     }
 
     /// How many shards there are.
-    pub(crate) fn shards(&self) -> usize {
+    pub fn shards(&self) -> usize {
         self.outgoing.len()
     }
 
@@ -112,7 +112,7 @@ impl<T: Send> Mesh<T> {
     /// # Panics
     /// If `target` is this shard.
     #[inline]
-    pub(crate) fn send(&mut self, target: usize, item: T) {
+    pub fn send(&mut self, target: usize, item: T) {
         let outgoing = self.outgoing[target].as_mut().expect("a shard has no mail for itself");
         self.backlog += usize::from(outgoing.send(item));
         if !outgoing.is_pending {
@@ -125,7 +125,7 @@ impl<T: Send> Mesh<T> {
     /// got mail, is parked, and that no other sender has claimed. A wake must also end a sleep
     /// that begins after it.
     #[inline]
-    pub(crate) fn publish(&mut self, wake: impl FnMut(usize)) -> Published {
+    pub fn publish(&mut self, wake: impl FnMut(usize)) -> Published {
         if self.pending.is_empty() {
             return Published::default();
         }
@@ -169,33 +169,33 @@ impl<T: Send> Mesh<T> {
     /// Sees what `source` has published up to now: how many items [`Mesh::receive`] will give. No
     /// more than a ring holds, whatever arrives meanwhile. From itself: none.
     #[inline]
-    pub(crate) fn look(&mut self, source: usize) -> usize {
+    pub fn look(&mut self, source: usize) -> usize {
         self.incoming[source].as_mut().map_or(0, |incoming| incoming.0.look())
     }
 
     /// The next item from `source` that the last [`Mesh::look`] saw. What it leaves is there for
     /// the next look.
     #[inline]
-    pub(crate) fn receive(&mut self, source: usize) -> Option<T> {
+    pub fn receive(&mut self, source: usize) -> Option<T> {
         self.incoming[source].as_mut()?.0.take()
     }
 
     /// Whether there is anything to receive: cheap enough to spin on.
     #[inline]
-    pub(crate) fn has_mail(&self) -> bool {
+    pub fn has_mail(&self) -> bool {
         self.sources_with_mail().next().is_some()
     }
 
     /// Whether anything waits for a free slot.
     #[inline]
-    pub(crate) fn has_backlog(&self) -> bool {
+    pub fn has_backlog(&self) -> bool {
         self.backlog != 0
     }
 
     /// Says that this shard is about to sleep. False: it must not, since there is mail, or
     /// something was sent that only its own next publish moves on. True: sleep, then
     /// [`Mesh::unpark`].
-    pub(crate) fn park(&mut self) -> bool {
+    pub fn park(&mut self) -> bool {
         if !self.pending.is_empty() {
             return false;
         }
@@ -210,7 +210,7 @@ impl<T: Send> Mesh<T> {
     /// Says that this shard is awake. `timed_out`: the sleep ended by its time limit. The answer
     /// is whether a sender has left mail without waking this shard, which never happens, and which
     /// is worth counting because a time limit would hide it.
-    pub(crate) fn unpark(&mut self, timed_out: bool) -> bool {
+    pub fn unpark(&mut self, timed_out: bool) -> bool {
         let was_forgotten = timed_out
             && self.sources_with_mail().any(|source| self.parking.has_forgotten(source, self.me));
         self.parking.set_awake(self.me);
