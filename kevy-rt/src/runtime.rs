@@ -1,5 +1,6 @@
 //! Starting a server, its shards and listeners; stopping it.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,6 +24,15 @@ pub enum Listen {
         /// The file's mode, if it is to be set.
         mode: Option<u32>,
     },
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Listen::Tcp(address) => write!(f, "{address}"),
+            Listen::Unix { path, .. } => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// Which I/O engine to use.
@@ -123,10 +133,19 @@ impl Process {
         }
     }
 
+    /// A shard is gone for ever: the others end as well, without waiting for it.
+    pub(crate) fn abandon(&self) {
+        self.drained.fetch_add(self.placed_shards(), Ordering::AcqRel);
+        self.stop();
+    }
+
     /// Whether those of all shards are.
     pub(crate) fn is_drained(&self) -> bool {
-        let shards = self.placed.lock().unwrap_or_else(|held| held.into_inner()).len();
-        self.drained.load(Ordering::Acquire) >= shards
+        self.drained.load(Ordering::Acquire) >= self.placed_shards()
+    }
+
+    fn placed_shards(&self) -> usize {
+        self.placed.lock().unwrap_or_else(|held| held.into_inner()).len()
     }
 
     /// Whether it is being stopped.

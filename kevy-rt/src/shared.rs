@@ -206,6 +206,15 @@ impl Out {
         runs.chain([&self.bytes[last..]]).filter(|piece| !piece.is_empty())
     }
 
+    /// The pieces after the first `sent` bytes.
+    pub(crate) fn pieces_after(&self, mut sent: usize) -> impl Iterator<Item = &[u8]> {
+        self.pieces().filter_map(move |piece| {
+            let gone = sent.min(piece.len());
+            sent -= gone;
+            (gone < piece.len()).then(|| &piece[gone..])
+        })
+    }
+
     /// Whether it is one run of bytes with no value attached.
     #[inline]
     pub fn is_flat(&self) -> bool {
@@ -235,6 +244,20 @@ mod tests {
 
     fn flatten(out: &Out) -> Vec<u8> {
         out.pieces().flatten().copied().collect()
+    }
+
+    #[test]
+    fn what_went_is_not_sent_again() {
+        let value = Shared::new((0..ATTACH_BYTES).map(|at| at as u8).collect());
+        let mut out = Out::default();
+        out.extend(b"head");
+        out.value(Value::Shared(&value));
+        out.extend(b"tail");
+        let whole = flatten(&out);
+        for sent in [0, 1, 4, 5, 4 + ATTACH_BYTES, 7 + ATTACH_BYTES, whole.len()] {
+            let rest: Vec<u8> = out.pieces_after(sent).flatten().copied().collect();
+            assert!(rest == whole[sent..], "after {sent} bytes");
+        }
     }
 
     #[test]

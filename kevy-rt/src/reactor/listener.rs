@@ -1,7 +1,7 @@
 //! Listening sockets, and what both reactors do with a connection that comes by one.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +28,12 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
+    /// Another one on the same queue of connections, for another shard.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        let socket = self.socket.try_clone()?;
+        Ok(Listener { socket, number: self.number, path: self.path.clone() })
+    }
+
     /// Prepares a connection for its shard. `None` if the other side is gone already.
     pub(super) fn incoming(
         &self,
@@ -43,6 +49,12 @@ impl Listener {
             }
         };
         Some(Incoming { socket, listener: self.number, peer })
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

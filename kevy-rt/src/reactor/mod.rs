@@ -7,6 +7,7 @@
 pub(crate) mod sim;
 
 mod listener;
+pub(crate) mod poll;
 #[cfg(target_os = "linux")]
 pub(crate) mod uring;
 

@@ -9,6 +9,7 @@ pub(crate) mod sync;
 #[cfg(target_os = "linux")]
 pub(crate) mod uring;
 mod waker;
+mod watched;
 
 pub(crate) use clock::thread_cpu_ns;
 pub(crate) use cores::{allowed_cores, pin_to_core};
@@ -18,3 +19,4 @@ pub(crate) use prefetch::prefetch_line;
 pub(crate) use ring_cells::ring_from;
 pub(crate) use ring_cells::{Consumer, Producer, ring};
 pub(crate) use waker::Waker;
+pub(crate) use watched::{Interest, Watched, is_readable};

@@ -51,6 +51,15 @@ impl Waker {
         }
     }
 
+    /// The poller that a wake interrupts.
+    pub(crate) fn as_poller(&self) -> Option<&Arc<Poller>> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Waker::Event(_) => None,
+            Waker::Poller(poller) => Some(poller),
+        }
+    }
+
     /// The descriptor that becomes readable with a wake.
     #[cfg(target_os = "linux")]
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {

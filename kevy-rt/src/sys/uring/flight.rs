@@ -68,7 +68,7 @@ impl Flight {
 impl Gather {
     /// The pieces of `out` after its first `sent` bytes, as many as go in one send.
     fn new(out: &Out, sent: usize) -> Box<Self> {
-        let pieces = rest_of(out, sent).take(PIECES).map(piece).collect();
+        let pieces = out.pieces_after(sent).take(PIECES).map(piece).collect();
         // SAFETY: the header is integers and pointers, for which zeros are a value.
         let header = unsafe { std::mem::zeroed::<libc::msghdr>() };
         let mut gather = Box::new(Gather { header, pieces });
@@ -80,33 +80,4 @@ impl Gather {
 
 fn piece(bytes: &[u8]) -> libc::iovec {
     libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
-}
-
-/// The pieces of `out` without its first `sent` bytes.
-fn rest_of(out: &Out, mut sent: usize) -> impl Iterator<Item = &[u8]> {
-    out.pieces().filter_map(move |piece| {
-        let gone = sent.min(piece.len());
-        sent -= gone;
-        (gone < piece.len()).then(|| &piece[gone..])
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::shared::{ATTACH_BYTES, Shared, Value};
-
-    #[test]
-    fn what_went_is_left_out() {
-        let value = Shared::new((0..ATTACH_BYTES).map(|at| at as u8).collect());
-        let mut out = Out::default();
-        out.extend(b"head");
-        out.value(Value::Shared(&value));
-        out.extend(b"tail");
-        let whole: Vec<u8> = out.pieces().flatten().copied().collect();
-        for sent in [0, 1, 4, 5, 4 + ATTACH_BYTES, 7 + ATTACH_BYTES, whole.len()] {
-            let rest: Vec<u8> = rest_of(&out, sent).flatten().copied().collect();
-            assert!(rest == whole[sent..], "after {sent} bytes");
-        }
-    }
 }

@@ -1,0 +1,71 @@
+//! Choosing the I/O engine: io_uring where it works, readiness elsewhere.
+
+use std::io;
+
+use super::Plan;
+use crate::commands::Commands;
+use crate::reactor::poll::PollReactor;
+#[cfg(target_os = "linux")]
+use crate::reactor::uring::{Rings, UringReactor, find_setup};
+use crate::runtime::{Error, ReactorChoice, Runtime};
+use crate::sys::Waker;
+#[cfg(target_os = "linux")]
+use crate::sys::uring::Setup;
+
+/// The engine of all shards.
+pub(super) enum Engine {
+    #[cfg(target_os = "linux")]
+    Uring(Setup),
+    Poll,
+}
+
+impl Engine {
+    pub(super) fn choose(choice: ReactorChoice) -> Result<Self, Error> {
+        match choice {
+            ReactorChoice::Poll => Ok(Engine::poll("it was asked for")),
+            ReactorChoice::Uring => Engine::uring().map_err(Error::NoUring),
+            ReactorChoice::Auto => Ok(Engine::uring().unwrap_or_else(|error| {
+                Engine::poll(&format!("io_uring is not available: {error}"))
+            })),
+        }
+    }
+
+    fn poll(reason: &str) -> Self {
+        tracing::info!(reason, "the reactor is readiness");
+        Engine::Poll
+    }
+
+    #[cfg(target_os = "linux")]
+    fn uring() -> io::Result<Self> {
+        let setup = find_setup()?;
+        let reason = "it passed its test";
+        tracing::info!(reason, ?setup, "the reactor is io_uring");
+        Ok(Engine::Uring(setup))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn uring() -> io::Result<Self> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this system has none"))
+    }
+
+    /// What wakes a shard that is parked in this engine.
+    pub(super) fn waker(&self) -> io::Result<Waker> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Engine::Uring(_) => Waker::event(),
+            Engine::Poll => Waker::poller(),
+        }
+    }
+
+    /// Starts the shards on it.
+    pub(super) fn run<C: Commands>(self, plan: Plan<C>) -> Result<Runtime, Error> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Engine::Uring(setup) => {
+                let rings = std::sync::Arc::new(Rings::new(plan.cores.len()));
+                super::run(plan, move |parts| UringReactor::new(setup, rings.clone(), parts))
+            }
+            Engine::Poll => super::run(plan, PollReactor::new),
+        }
+    }
+}
