@@ -299,6 +299,10 @@ fn in_request(command: &Command, position: Number, errors: &mut Errors) {
 }
 
 fn distances(keys: &Keys, errors: &mut Errors) {
+    if keys.last.value == 0 {
+        errors.at(keys.last.span, "the verb, which is 0, is no key");
+        return;
+    }
     if keys.step.value < 1 {
         errors.at(keys.step.span, "the next key is at least one argument further: `step 1`");
     }
@@ -308,6 +312,15 @@ fn distances(keys: &Keys, errors: &mut Errors) {
             "the last key comes before the first: count from the verb, which is 0, or from the \
              end, where -1 is the last argument",
         );
+    } else if keys.last.value >= 0
+        && keys.step.value > 0
+        && (keys.last.value - keys.first.value + 1) % keys.step.value != 0
+    {
+        let advice = format!(
+            "from {} to {} is no whole number of steps of {}",
+            keys.first.value, keys.last.value, keys.step.value
+        );
+        errors.at(keys.last.span, advice);
     }
 }
 

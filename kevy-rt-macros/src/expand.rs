@@ -24,7 +24,7 @@ use syn::{
     TypeReference, parse_quote,
 };
 
-use crate::ast::{Argument, Command, Role, Set};
+use crate::ast::{Argument, Command, Role, Set, Split};
 use crate::attr::{Gather, Keys, Number, Route};
 
 /// The block, and its set.
@@ -66,22 +66,27 @@ pub(crate) fn expand(set: &Set, block: &ItemImpl) -> TokenStream {
 }
 
 /// The block with its mistakes. The set is there, without commands, so that a server that has it
-/// adds no errors to those.
-pub(crate) fn refused(block: &ItemImpl, error: &syn::Error) -> TokenStream {
-    let (error, me) = (error.to_compile_error(), &block.self_ty);
-    let set = (block.trait_.is_none() && block.generics.params.is_empty()).then(|| {
+/// adds no errors to those; and the types are named, so that their imports are used.
+pub(crate) fn refused(set: &Set, block: &ItemImpl, error: &syn::Error) -> TokenStream {
+    let (error, me) = (error.to_compile_error(), &set.me);
+    let (store, wire, session) = (&set.attr.store, &set.attr.wire, set.attr.session.iter());
+    let empty = (block.trait_.is_none() && block.generics.params.is_empty()).then(|| {
         quote! {
-            impl<AnyStore: 'static, AnySession: 'static>
-                ::kevy_rt::CommandSet<AnyStore, AnySession> for #me
-            {
-                const COMMANDS: &'static [::kevy_rt::Command<AnyStore>] = &[];
-            }
+            const _: () = {
+                let _: fn(&#store, &#wire #(, &#session)*);
+
+                impl<AnyStore: 'static, AnySession: 'static>
+                    ::kevy_rt::CommandSet<AnyStore, AnySession> for #me
+                {
+                    const COMMANDS: &'static [::kevy_rt::Command<AnyStore>] = &[];
+                }
+            };
         }
     });
     quote! {
         #[allow(dead_code, unused_variables)]
         #block
-        #set
+        #empty
         #error
     }
 }
@@ -115,21 +120,39 @@ impl Writer<'_> {
 
     // ---- What only types tell -------------------------------------------------------------------
 
-    /// The route's keys are keys, and no others are hidden in other types.
+    /// The route's keys are keys at the positions that it says, and no others are hidden.
     fn promises(&self) -> Vec<TokenStream> {
         let wire = &self.set.attr.wire;
-        let key = match self.command.route() {
-            Some(Route::Single(position)) => Some(position.value),
-            Some(Route::Keys(keys)) => Some(keys.first.value),
-            _ => None,
-        };
-        let named = key.and_then(|position| self.command.at(position)).map(|arg| &raw const *arg);
         let mut promises = Vec::new();
+        let (key, before) = match self.command.route() {
+            Some(Route::Single(position)) => (Some(*position), 0..self.before(*position)),
+            Some(Route::Keys(keys)) => {
+                let split = self.command.split(keys);
+                promises.push(self.promise_of_step(keys, &split));
+                promises.extend(self.promise_of_end(keys, &split));
+                (Some(keys.first), split.before)
+            }
+            _ => (None, 0..0),
+        };
+        if let (Some(position), false) = (key, before.is_empty()) {
+            let advice = format!(
+                "`{}` has another number of arguments before its key than the route says",
+                self.command.signature.ident
+            );
+            let (words, count) = (self.command.words(), before.len());
+            promises.push(self.promise(
+                position.span,
+                (words + count, words + count),
+                (words, &self.command.positional()[before]),
+                &advice,
+            ));
+        }
+        let named = key.and_then(|position| self.command.at(position.value));
         for arg in &self.command.args {
-            let ty = with_lifetime(&arg.ty, "'static");
-            if named == Some(&raw const *arg) {
+            let ty = with_lifetime(&arg.ty, "'a");
+            if named.is_some_and(|named| std::ptr::eq(named, arg)) {
                 promises.push(quote_spanned! { arg.ty.span() =>
-                    const _: () = ::kevy_rt::is_key::<#ty>();
+                    const _: () = { const fn key<'a>() { ::kevy_rt::is_key::<#ty>() } key() };
                 });
             } else if !arg.is("bool") {
                 let advice = format!(
@@ -137,28 +160,61 @@ impl Writer<'_> {
                     arg.name
                 );
                 promises.push(quote_spanned! { arg.ty.span() =>
-                    const _: () =
-                        assert!(!<#ty as ::kevy_rt::Arg<'static, #wire>>::HAS_KEY, #advice);
+                    const _: () = {
+                        const fn has_key<'a>() -> bool {
+                            <#ty as ::kevy_rt::Arg<'a, #wire>>::HAS_KEY
+                        }
+                        assert!(!has_key(), #advice)
+                    };
                 });
             }
-        }
-        if let Some(Route::Keys(keys)) = self.command.route() {
-            promises.push(self.promise_of_step(keys));
         }
         promises
     }
 
+    /// How many arguments come before the one at `position`.
+    fn before(&self, position: Number) -> usize {
+        usize::try_from(position.value).unwrap_or(0).saturating_sub(self.command.words())
+    }
+
     /// A key has as many arguments as the route's step says.
-    fn promise_of_step(&self, keys: &Keys) -> TokenStream {
-        let per_key = &self.command.positional()[self.command.split(keys).per_key];
-        let (least, most) = (self.count("MIN", 0, per_key), self.count("MAX", 0, per_key));
+    fn promise_of_step(&self, keys: &Keys, split: &Split) -> TokenStream {
         let step = keys.step.value as usize;
         let advice = format!(
-            "`{}` takes other than {step} arguments per key: say how many, `keys({}.. step n)`",
+            "`{}` takes another number of arguments per key than {step}: \
+             say how many, `keys({}.. step n)`",
             self.command.signature.ident, keys.first.value
         );
-        quote_spanned! { keys.step.span =>
-            const _: () = assert!(#least <= #step && #step <= #most, #advice);
+        let per_key = &self.command.positional()[split.per_key.clone()];
+        self.promise(keys.step.span, (step, step), (0, per_key), &advice)
+    }
+
+    /// Behind the keys is as much as the route leaves there.
+    fn promise_of_end(&self, keys: &Keys, split: &Split) -> Option<TokenStream> {
+        let after = &self.command.positional()[split.after.clone()];
+        if keys.last.value >= 0 || self.command.options().next().is_some() {
+            return None;
+        }
+        let left = (-1 - isize::from(keys.last.value)) as usize;
+        let advice = format!(
+            "`{}` takes another number of arguments behind its keys than the {left} that the \
+             route leaves",
+            self.command.signature.ident
+        );
+        Some(self.promise(keys.last.span, (left, left), (0, after), &advice))
+    }
+
+    /// That `args` and `base` can be as few as `least` and as many as `most`.
+    fn promise(
+        &self,
+        span: Span,
+        (least, most): (usize, usize),
+        (base, args): (usize, &[Argument]),
+        advice: &str,
+    ) -> TokenStream {
+        let (min, max) = (self.count("MIN", base, args), self.count("MAX", base, args));
+        quote_spanned! { span =>
+            const _: () = assert!(#min <= #least && #most <= #max, #advice);
         }
     }
 
@@ -305,16 +361,17 @@ impl Writer<'_> {
     /// The sum of `MIN` or `MAX` of these arguments and `base`.
     fn count(&self, which: &str, base: usize, args: &[Argument]) -> TokenStream {
         let (wire, which) = (&self.set.attr.wire, Ident::new(which, Span::call_site()));
+        if args.is_empty() {
+            return quote!(#base);
+        }
         let terms = args.iter().map(|arg| {
-            let ty = with_lifetime(&arg.ty, "'static");
-            quote_spanned! { arg.ty.span() =>
-                let count = ::kevy_rt::add_counts(
-                    count,
-                    <#ty as ::kevy_rt::Arg<'static, #wire>>::#which,
-                );
-            }
+            let ty = with_lifetime(&arg.ty, "'a");
+            let term = quote_spanned! { arg.ty.span() =>
+                <#ty as ::kevy_rt::Arg<'a, #wire>>::#which
+            };
+            quote!(let count = ::kevy_rt::add_counts(count, #term);)
         });
-        quote!({ let count = #base; #(#terms)* count })
+        quote!({ const fn count<'a>() -> usize { let count = #base; #(#terms)* count } count() })
     }
 
     // ---- Calls ----------------------------------------------------------------------------------
@@ -328,15 +385,17 @@ impl Writer<'_> {
                 let session = &self.set.attr.session;
                 quote!(::kevy_rt::Has::<#session>::part_mut(session, cx))
             }
-            Role::Store if self.command.store_is_mut() == Some(true) => {
-                quote!(::kevy_rt::Has::<#store>::part_mut(&mut *store, cx))
-            }
-            Role::Store => quote!(::kevy_rt::Has::<#store>::part(&*store, cx)),
+            Role::Store if self.command.store_is_mut() == Some(true) => quote_spanned! {
+                param.ty.span() => ::kevy_rt::Has::<#store>::part_mut(&mut *store, cx)
+            },
+            Role::Store => quote_spanned! {
+                param.ty.span() => ::kevy_rt::Has::<#store>::part(&*store, cx)
+            },
             Role::Cx => quote!(cx),
             Role::Reply => quote!(&mut ::kevy_rt::Reply::new(out, cx)),
             Role::Argument(index) => argument(index).into_token_stream(),
         });
-        quote_spanned!(handler.span() => <#me>::#handler(#(#params),*))
+        quote_spanned!(self.output_span() => <#me>::#handler(#(#params),*))
     }
 
     /// Calls the handler and writes what it returns.
@@ -352,8 +411,12 @@ impl Writer<'_> {
     /// The wire's encoder, at the return type.
     fn encode(&self) -> TokenStream {
         let wire = &self.set.attr.wire;
-        let span = self.command.output().map_or(self.command.signature.ident.span(), Spanned::span);
-        quote_spanned!(span => ::kevy_rt::Encode::<#wire>::encode)
+        quote_spanned!(self.output_span() => ::kevy_rt::Encode::<#wire>::encode)
+    }
+
+    /// Where a mistake in what the handler returns is told.
+    fn output_span(&self) -> Span {
+        self.command.output().map_or(self.command.signature.ident.span(), Spanned::span)
     }
 
     /// Parse, call, encode. Under `keys` for the key `index`.
@@ -559,11 +622,13 @@ impl Writer<'_> {
         let parts = quote!(impl ::core::iter::Iterator<Item = #value>);
         match route {
             Route::Keys(_) => {
-                let merge = quote_spanned!(path.span() => #path(parts.by_ref()));
+                let merge = quote_spanned! { path.span() =>
+                    let merged: #value = #path(parts.by_ref());
+                };
                 quote! {
                     #[inline(always)]
                     fn #name(mut parts: #parts) -> #value {
-                        let merged = #merge;
+                        #merge
                         parts.for_each(::core::mem::drop);
                         merged
                     }
@@ -594,16 +659,16 @@ impl Writer<'_> {
     fn part_of_values(&self, route: &Route) -> TokenStream {
         let (value, merged) = (self.function("value"), self.function("merged"));
         let ty = self.value_type();
-        let put = quote_spanned!(ty.span() => ::kevy_rt::PartOut::put::<#ty>);
+        let carry = quote_spanned!(self.output_span() => <#ty as ::kevy_rt::Carry>::carry);
         self.part(&match route {
             Route::Keys(_) => quote! {
                 let count = args.hashes().len();
                 let parts = (0..count).filter_map(|index| #value(store, cx, args, index));
-                #put(part, #merged(parts));
+                *part.carried() = #carry(#merged(parts));
             },
             _ => quote! {
                 if let ::core::option::Option::Some(value) = #value(store, cx, args) {
-                    #put(part, value);
+                    *part.carried() = #carry(value);
                 }
             },
         })
@@ -612,7 +677,7 @@ impl Writer<'_> {
     fn merge_of_values(&self) -> TokenStream {
         let (name, merged) = (self.function("merge"), self.function("merged"));
         let (encode, ty) = (self.encode(), self.value_type());
-        let values = quote_spanned!(ty.span() => ::kevy_rt::gather::values::<#ty>);
+        let uncarry = quote_spanned!(self.output_span() => <#ty as ::kevy_rt::Carry>::uncarry);
         quote! {
             fn #name(
                 cx: &::kevy_rt::Cx<'_>,
@@ -620,8 +685,10 @@ impl Writer<'_> {
                 parts: &mut [::kevy_rt::PartOut],
                 out: &mut ::kevy_rt::Out,
             ) {
-                let merged = #merged(#values(parts));
-                #encode(merged, &mut ::kevy_rt::Reply::new(out, cx));
+                let values = parts.iter_mut().filter_map(|part| {
+                    #uncarry(::core::mem::take(part.carried()))
+                });
+                #encode(#merged(values), &mut ::kevy_rt::Reply::new(out, cx));
             }
         }
     }

@@ -32,12 +32,13 @@ pub fn commands(attribute: TokenStream, item: TokenStream) -> TokenStream {
     check::check(&set, &mut errors);
     match errors.finish() {
         None => expand::expand(&set, &block),
-        Some(error) => expand::refused(&block, &error),
+        Some(error) => expand::refused(&set, &block, &error),
     }
     .into()
 }
 
-/// Declares a command: `#[command(route = ROUTE, ...)]`, within a block of `#[commands(...)]`.
+/// Declares a command: `#[command(route = ROUTE, ...)]`, within a block of `#[commands(...)]`,
+/// which reads it, so that it needs no import.
 ///
 /// ```text
 /// route = local                        the connection's shard; no key

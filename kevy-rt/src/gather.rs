@@ -103,10 +103,11 @@ impl PartOut {
         self.ends.push(self.out.mark());
     }
 
-    /// Sets the part's value.
+    /// The part's value on its way, which generated code puts in and takes out.
+    #[doc(hidden)]
     #[inline]
-    pub fn put<R: Carry>(&mut self, value: R) {
-        self.value = value.carry();
+    pub fn carried(&mut self) -> &mut Carried {
+        &mut self.value
     }
 
     pub(crate) fn clear(&mut self) {
@@ -121,11 +122,6 @@ impl PartOut {
 pub struct Plan {
     /// Per key, in the request's order: the part it went to.
     pub(crate) part_of: Vec<u16>,
-}
-
-/// The values of all parts.
-pub fn values<R: Carry>(parts: &mut [PartOut]) -> impl Iterator<Item = R> {
-    parts.iter_mut().filter_map(|part| R::uncarry(std::mem::take(&mut part.value)))
 }
 
 /// `gather = in_order`: a list of the replies, in the order of the keys.
