@@ -253,8 +253,10 @@ fn keys(command: &Command, route: &Route, errors: &mut Errors) {
         }
         _ => None,
     };
-    if let Some(position) = named {
-        in_request(command, position, errors);
+    if let Some(position) = named
+        && !is_in_request(command, position, errors)
+    {
+        return;
     }
     for (index, arg) in command.args.iter().enumerate() {
         let position = index + command.words();
@@ -280,9 +282,9 @@ fn keys(command: &Command, route: &Route, errors: &mut Errors) {
 }
 
 /// Whether there is a positional argument at `position`.
-fn in_request(command: &Command, position: Number, errors: &mut Errors) {
+fn is_in_request(command: &Command, position: Number, errors: &mut Errors) -> bool {
     if command.at(position.value).is_some() {
-        return;
+        return true;
     }
     let (name, first) = (&command.signature.ident, command.words());
     let count = command.positional().len();
@@ -296,6 +298,7 @@ fn in_request(command: &Command, position: Number, errors: &mut Errors) {
         position.value
     );
     errors.at(position.span, advice);
+    false
 }
 
 fn distances(keys: &Keys, errors: &mut Errors) {

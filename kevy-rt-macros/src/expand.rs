@@ -378,8 +378,9 @@ impl Writer<'_> {
 
     /// The handler, called with the parsed arguments.
     fn call(&self) -> TokenStream {
-        let (me, handler) = (&self.set.me, &self.command.signature.ident);
-        let store = &self.set.attr.store;
+        let (me, store) = (&self.set.me, &self.set.attr.store);
+        let mut handler = self.command.signature.ident.clone();
+        handler.set_span(self.output_span());
         let params = self.command.params.iter().map(|param| match param.role {
             Role::Session => {
                 let session = &self.set.attr.session;

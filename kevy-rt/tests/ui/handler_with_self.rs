@@ -1,0 +1,20 @@
+//! A method.
+
+#![allow(unused)]
+
+mod support;
+
+use kevy_rt::commands;
+use support::{Db, Lines};
+
+struct Set;
+
+#[commands(store = Db, wire = Lines)]
+impl Set {
+    #[command(route = local)]
+    fn ping(&self) -> u64 {
+        0
+    }
+}
+
+fn main() {}

@@ -1,0 +1,20 @@
+//! An option before an argument that has its place.
+
+#![allow(unused)]
+
+mod support;
+
+use kevy_rt::{Key, commands};
+use support::{Db, Lines};
+
+struct Set;
+
+#[commands(store = Db, wire = Lines)]
+impl Set {
+    #[command(route = single(1))]
+    fn get(db: &Db, key: Key<'_>, #[token("LEN")] len: bool, last: u64) -> u64 {
+        0
+    }
+}
+
+fn main() {}

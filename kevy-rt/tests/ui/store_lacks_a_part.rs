@@ -1,0 +1,33 @@
+//! A server whose store does not hold the store of one of its sets.
+
+#![allow(unused)]
+
+mod support;
+
+use kevy_rt::{Key, Place, Store, commands, server};
+use support::{Db, Lines};
+
+struct Set;
+
+#[commands(store = Db, wire = Lines)]
+impl Set {
+    #[command(route = single(1))]
+    fn get(db: &Db, key: Key<'_>) -> u64 {
+        0
+    }
+}
+
+#[derive(Debug)]
+struct Other;
+
+impl Store for Other {
+    type Settings = ();
+
+    fn open((): &(), _: Place) -> Self {
+        Other
+    }
+}
+
+server! { Server: store = Other, ports = [ Lines, () => [Set] ] }
+
+fn main() {}
