@@ -386,8 +386,8 @@ pub trait Commands: Sized + 'static {
 ///
 /// ```text
 /// server! { pub Server: store = Mixed, ports = [
-///     Resp, Session => [Redis, RateLimiter];       // two sets, one wire
-///     Lines, () => [Ours],                         // another wire, the same store
+///     Lines, Session => [Counting, RateLimiter];     // two sets, one wire
+///     Frames, () => [Ours],                           // another wire, the same store
 /// ] }
 /// ```
 ///

@@ -141,6 +141,8 @@ pub(crate) struct Conn {
     pub(crate) sending_bytes: usize,
     pub(crate) is_sending: bool,
     pub(crate) is_reading: bool,
+    /// Nothing more comes, or nothing more is to be read: it is closed when it is through.
+    pub(crate) is_ended: bool,
     /// Whether it is on the list of those with something to send or to decide.
     pub(crate) is_dirty: bool,
     pub(crate) stall: Stall,

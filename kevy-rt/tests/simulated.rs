@@ -226,7 +226,10 @@ fn connections_are_spread_evenly() {
 fn what_a_locked_session_may_send_is_little() {
     each_shard_count(7, |mut server| {
         let client = server.connect(0);
-        assert_eq!(text(server.call(client, b"lock\nget a\nunlock\nget a\n")), "+OK\n-Denied\n+OK\n_\n");
+        assert_eq!(
+            text(server.call(client, b"lock\nget a\nunlock\nget a\n")),
+            "+OK\n-Denied\n+OK\n_\n"
+        );
         server.call(client, b"lock\n");
         assert_eq!(text(server.call(client, b"mget a b c d e f g h i j k l\n")), "-args\n");
         assert!(server.is_closed(client));
@@ -346,4 +349,20 @@ fn who_holds_most_goes_first_when_all_hold_too_much() {
         let closed = clients.iter().filter(|client| server.is_closed(**client)).count();
         assert!((1..10).contains(&closed), "{closed}");
     }
+}
+
+#[test]
+fn who_half_closes_while_waiting_still_gets_all_replies() {
+    each_shard_count(16, |mut server| {
+        let client = server.connect(0);
+        server.run();
+        server.set_taking(client, false);
+        server.send(client, "fill 5000\nafter x\n".repeat(100).as_bytes());
+        server.end(client);
+        server.run();
+        server.set_taking(client, true);
+        server.run();
+        assert_eq!(server.receive(client).len(), 100 * (5_002 + 3));
+        assert!(server.is_closed(client));
+    });
 }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use kevy_resp::{Error, Resp};
-use kevy_rt::{Builder, Key, Listen, Place, Store, command, commands, server};
+use kevy_rt::{Builder, Key, Listen, Place, Store, commands, server};
 
 /// One shard's counters. Only its own thread touches them, so a plain map does.
 #[derive(Default)]

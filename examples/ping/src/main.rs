@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use kevy_resp::{Resp, Status};
-use kevy_rt::{Builder, Listen, Place, ReactorChoice, Store, command, commands, server};
+use kevy_rt::{Builder, Listen, Place, ReactorChoice, Store, commands, server};
 
 /// No data.
 struct Nothing;
@@ -62,8 +62,8 @@ struct Flags {
 fn main() -> Result<(), kevy_rt::Error> {
     tracing_subscriber::fmt().init();
     let flags = Flags::parse();
-    let mut server = Builder::<Server>::new(())
-        .listen(0, Listen::Tcp(SocketAddr::new(flags.bind, flags.port)));
+    let mut server =
+        Builder::<Server>::new(()).listen(0, Listen::Tcp(SocketAddr::new(flags.bind, flags.port)));
     if let Some(path) = flags.unixsocket {
         server = server.listen(0, Listen::Unix { path, mode: None });
     }

@@ -111,6 +111,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             sending_bytes: 0,
             is_sending: false,
             is_reading: true,
+            is_ended: false,
             is_dirty: false,
             stall: Stall::No,
             kept: None,
@@ -119,6 +120,14 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         });
         mark_dirty(&mut conn, &mut self.dirty);
         server.conns.borrow_mut().give_back(conn);
+    }
+
+    /// Nothing more comes: the connection is closed when what it sent is answered.
+    pub(super) fn ended(&mut self, id: ConnId) {
+        if let Some(conn) = self.engine.server.conns.borrow_mut().get_mut(id) {
+            conn.is_ended = true;
+            mark_dirty(conn, &mut self.dirty);
+        }
     }
 
     /// Marks a connection for closing.
@@ -246,9 +255,8 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             let Some(conn) = conns.get_mut(id) else { continue };
             if is_late {
                 conn.close(Closing::Now);
-            } else if conn.stall == Stall::No {
-                conn.close(Closing::AfterFlush);
             }
+            conn.is_ended = true;
             mark_dirty(conn, &mut self.dirty);
         }
         if conns.len() == 0 && !draining.is_reported {

@@ -37,10 +37,6 @@ const TURN_BYTES: usize = 4 * 1024 * 1024;
 /// A connection that waits is read from until it holds this much.
 const STALLED_INPUT_BYTES: usize = 256 * 1024;
 
-/// Output buffers that are kept for reuse, and the largest that is.
-const KEPT_OUTPUTS: usize = 64;
-const KEPT_OUTPUT_BYTES: usize = 256 * 1024;
-
 /// Every how often idle connections are looked for.
 const SWEEP_MS: u64 = 1000;
 
@@ -66,7 +62,6 @@ pub(crate) struct Shard<C: Commands, R: Reactor> {
     mesh: Mesh<Mail<C, R>>,
     /// Connections with something to send or to decide.
     dirty: Vec<ConnId>,
-    outputs: Vec<Out>,
     adopted: Vec<crate::reactor::Incoming<R::Socket>>,
     idle: Idle,
     clock: TurnClock,
@@ -86,7 +81,6 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             reactor: parts.reactor,
             mesh: parts.mesh,
             dirty: Vec::new(),
-            outputs: Vec::new(),
             adopted: Vec::new(),
             idle: Idle::new(parts.is_crowded),
             clock: TurnClock::default(),
@@ -206,14 +200,13 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
                     bytes_in += bytes.len();
                     let lent = self.engine.server.conns.borrow_mut().lend(conn);
                     if let Some(mut conn) = lent {
-                        lend_output(&mut conn, &mut self.outputs);
                         self.engine.receive(&mut conn, bytes);
                         self.after_requests(conn);
                     }
                 }
                 Event::Sent { conn, out } => self.sent(conn, out),
                 Event::Accepted(incoming) => self.accepted(incoming),
-                Event::Ended { conn } => self.close(conn, Closing::AfterFlush),
+                Event::Ended { conn } => self.ended(conn),
                 Event::Broken { conn } => self.close(conn, Closing::Now),
             }
         }
@@ -240,7 +233,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
     }
 
     /// A send is through.
-    fn sent(&mut self, id: ConnId, mut out: Out) {
+    fn sent(&mut self, id: ConnId, out: Out) {
         self.engine.server.metrics.bytes_out.add(out.len() as u64);
         if let Some(conn) = self.engine.server.conns.borrow_mut().get_mut(id) {
             conn.is_sending = false;
@@ -250,8 +243,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
                 mark_dirty(conn, &mut self.dirty);
             }
         }
-        out.clear();
-        keep_output(out, &mut self.outputs);
+        self.engine.keep_output(out);
     }
 
     /// The store's own work between requests, and what the clock brings.
@@ -279,7 +271,6 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             let Some(mut conn) = lent else { continue };
             conn.is_dirty = false;
             if self.may_resume(&conn) {
-                lend_output(&mut conn, &mut self.outputs);
                 self.engine.resume(&mut conn);
                 if conn.stall == Stall::All {
                     self.after_requests(conn);
@@ -296,7 +287,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             (conn.is_sending, conn.sending_bytes) = (true, out.len());
             self.reactor.send(conn.transport, out);
         } else if conn.out.is_empty() {
-            keep_output(std::mem::take(&mut conn.out), &mut self.outputs);
+            self.engine.keep_output(std::mem::take(&mut conn.out));
         }
         let limits = self.engine.server.limits.get();
         if conn.output_bytes() > limits.output_hard_bytes {
@@ -304,6 +295,9 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             conn.close(Closing::Now);
         }
         self.count_memory(&mut conn);
+        if conn.is_ended && conn.stall == Stall::No {
+            conn.close(Closing::AfterFlush);
+        }
         let is_through = conn.closing == Closing::AfterFlush && conn.is_settled();
         if conn.closing == Closing::Now || is_through {
             self.release(conn);
@@ -314,7 +308,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             Stall::Output => true,
             _ => conn.input.len() > STALLED_INPUT_BYTES,
         };
-        let is_reading = !is_full && conn.closing == Closing::No && self.draining.is_none();
+        let is_reading = !is_full && conn.closing == Closing::No && !conn.is_ended;
         if is_reading != conn.is_reading {
             conn.is_reading = is_reading;
             self.reactor.set_reading(conn.transport, is_reading);
@@ -414,22 +408,6 @@ fn mark_dirty(conn: &mut Conn, dirty: &mut Vec<ConnId>) {
     if !conn.is_dirty {
         conn.is_dirty = true;
         dirty.push(conn.id);
-    }
-}
-
-/// An idle connection holds no output buffer; one that gets requests borrows one.
-#[inline]
-fn lend_output(conn: &mut Conn, outputs: &mut Vec<Out>) {
-    if conn.out.capacity() == 0
-        && let Some(out) = outputs.pop()
-    {
-        conn.out = out;
-    }
-}
-
-fn keep_output(out: Out, outputs: &mut Vec<Out>) {
-    if (1..=KEPT_OUTPUT_BYTES).contains(&out.capacity()) && outputs.len() < KEPT_OUTPUTS {
-        outputs.push(out);
     }
 }
 

@@ -9,7 +9,7 @@ use tracing::error;
 
 use crate::args::{Args, Span};
 use crate::commands::{
-    CheckFn, Command, CommandInfo, Commands, Port, ReplyMode, Route, Run, RunFn, SessionFn,
+    CheckFn, Command, CommandInfo, Commands, Place, Port, ReplyMode, Route, Run, RunFn, SessionFn,
     SessionState,
 };
 use crate::conn::{Closing, Conn, ConnFacts, ConnId, Stall};
@@ -19,7 +19,7 @@ use crate::hash::KeyHasher;
 use crate::metrics::TIMED_EVERY;
 use crate::reactor::Incoming;
 use crate::reply_queue::Gather;
-use crate::shard::batch::{ArgsWriter, Batch, Item};
+use crate::shard::batch::{ArgsWriter, Batch, Item, Ticket};
 use crate::shard::outbox::Outbox;
 use crate::shard::plan::{Known, Placement, Plan, Planned, Where, prefetch_all};
 use crate::shared::{Mark, Out, Shared, Value};
@@ -73,6 +73,8 @@ pub(crate) struct Engine<C: Commands, Socket> {
     /// Where a reply is written that can't go to its connection's output yet.
     scratch: Out,
     parts: Vec<PartOut>,
+    /// Output buffers that no connection uses.
+    outputs: Vec<Out>,
     until_timed: u64,
     /// Requests run in this turn.
     pub(crate) requests: usize,
@@ -110,6 +112,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             plan: Plan::default(),
             scratch: Out::default(),
             parts: Vec::new(),
+            outputs: Vec::new(),
             until_timed: TIMED_EVERY,
             requests: 0,
             waiting_for_credits: Vec::new(),
@@ -129,12 +132,21 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         Placement { hasher: &self.hasher, me: place.shard, shards: place.shards }
     }
 
+    /// Keeps an output's buffer for another connection.
+    pub(crate) fn keep_output(&mut self, mut out: Out) {
+        if (1..=KEPT_OUTPUT_BYTES).contains(&out.capacity()) && self.outputs.len() < KEPT_OUTPUTS {
+            out.clear();
+            self.outputs.push(out);
+        }
+    }
+
     /// Takes in what arrived for a connection, and runs what is whole.
     pub(crate) fn receive(&mut self, conn: &mut Conn, bytes: &[u8]) {
         conn.facts.last_ms.set(self.now_ms);
         if conn.closing != Closing::No {
             return;
         }
+        lend_output(conn, &mut self.outputs);
         let bytes = &bytes[conn.input.feed(bytes)..];
         if conn.stall != Stall::No {
             conn.input.keep(bytes);
@@ -150,6 +162,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     /// Goes on with a connection that waited: first the request that did, then its input.
     pub(crate) fn resume(&mut self, conn: &mut Conn) {
         conn.stall = Stall::No;
+        lend_output(conn, &mut self.outputs);
         if let Some(kept) = conn.kept.take() {
             let port = self.port(conn);
             self.plan.clear();
@@ -659,55 +672,68 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     pub(crate) fn run_all(&mut self, id: ConnId) {
         let lent = self.server.conns.borrow_mut().lend(id);
         let Some(mut conn) = lent else { return };
-        conn.stall = Stall::No;
-        let Some(kept) = conn.kept.take() else {
-            self.server.conns.borrow_mut().give_back(conn);
-            return;
-        };
-        let port = self.port(&conn);
-        let args = kept.args();
-        let Found::Command(command, index) = port.table.find(args) else { return };
-        let index = self.first_command[conn.port as usize] + index as u32;
-        let Run::Gather { check, whole, .. } = command.run else { return };
-        let (scope, shards) = (conn.state.scope, self.server.place.shards);
-        if shards > 1 && !self.passes(&mut conn, index, check, args) {
-            self.server.conns.borrow_mut().give_back(conn);
-            return;
-        }
-        let number = if shards > 1 { self.open_gather(&mut conn, command, shards) } else { 0 };
-        let (conn_id, conn_port) = (conn.id, conn.port);
+        let started = self.start_all(&mut conn);
         self.server.conns.borrow_mut().give_back(conn);
+        let Some((kept, ticket)) = started else { return };
 
-        let me = self.server.place.shard;
+        let (command, args) = (ticket.command, kept.args());
+        let Place { shard: me, shards } = self.server.place;
         for owner in (0..shards).filter(|&owner| owner != me) {
             let mut writer = self.outbox.batch(owner).writer();
             writer.whole(args);
-            let ticket = writer.ticket(conn_id, number, command, (index, conn_port), scope);
+            let ticket = writer.ticket(
+                id,
+                ticket.number,
+                command,
+                (ticket.index, ticket.port),
+                ticket.scope,
+            );
             let answer = self.parts.pop().unwrap_or_default();
             self.outbox.push(owner, Item::Part { ticket, part: owner as u16, answer });
         }
         let mut reply = Out::default();
         let mut own = self.parts.pop().unwrap_or_default();
-        let guarded = catch_unwind(AssertUnwindSafe(|| {
-            if shards == 1 {
-                self.call(whole, index, None, scope, args, &mut reply);
-            } else {
-                self.run_part(command, scope, args, &mut own);
+        let guarded = catch_unwind(AssertUnwindSafe(|| match command.run {
+            Run::Gather { whole, .. } if shards == 1 => {
+                self.call(whole, ticket.index, None, ticket.scope, args, &mut reply);
             }
+            _ => self.run_part(command, ticket.scope, args, &mut own),
         }));
         if guarded.is_err() {
             survive_panic(&command.info);
-            reply = Out::default();
-            (port.refuse)(Refusal::Panicked, scope, &mut reply);
+            reply.clear();
+            let port = &self.ports[ticket.port as usize];
+            (port.refuse)(Refusal::Panicked, ticket.scope, &mut reply);
         }
         let lent = self.server.conns.borrow_mut().lend(id);
         let Some(mut conn) = lent else { return };
         if shards == 1 {
             answer(&mut conn, &mut reply);
         } else {
-            self.finish_part(&mut conn, number, me, own);
+            self.finish_part(&mut conn, ticket.number, me, own);
         }
         self.server.conns.borrow_mut().give_back(conn);
+    }
+
+    /// Takes the request that a connection waits with, and a slot for its reply.
+    fn start_all(&mut self, conn: &mut Conn) -> Option<(Box<Kept>, Ticket<C::Store>)> {
+        conn.stall = Stall::No;
+        let kept = conn.kept.take()?;
+        let args = kept.args();
+        let Found::Command(command, index) = self.port(conn).table.find(args) else { return None };
+        let Run::Gather { check, .. } = command.run else { return None };
+        let index = self.first_command[conn.port as usize] + index as u32;
+        let mut number = 0;
+        if self.server.place.shards > 1 {
+            if !self.passes(conn, index, check, args) {
+                return None;
+            }
+            number = self.open_gather(conn, command, self.server.place.shards);
+        }
+        let scope = conn.state.scope;
+        let empty = &mut Batch::<C::Store, Socket>::default();
+        let ticket = empty.writer().ticket(conn.id, number, command, (index, conn.port), scope);
+        Some((kept, ticket))
     }
 
     /// Runs what another shard sent. Connections that came along are left in `adopted`.
@@ -795,6 +821,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 Item::Request(ticket, end) => {
                     let mut conns = self.server.conns.borrow_mut();
                     if let Some(conn) = conns.get_mut(ticket.conn) {
+                        lend_output(conn, &mut self.outputs);
                         let marks = (start, end);
                         conn.queue.finish(ticket.number, &batch.replies, marks, &mut conn.out);
                         touched(conn);
@@ -817,6 +844,20 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
 
 /// Emptied parts that are kept.
 const KEPT_PARTS: usize = 256;
+
+/// Output buffers that are kept for reuse, and the largest that is.
+const KEPT_OUTPUTS: usize = 64;
+const KEPT_OUTPUT_BYTES: usize = 256 * 1024;
+
+/// An idle connection holds no output buffer; one that gets requests borrows one.
+#[inline]
+fn lend_output(conn: &mut Conn, outputs: &mut Vec<Out>) {
+    if conn.out.capacity() == 0
+        && let Some(out) = outputs.pop()
+    {
+        conn.out = out;
+    }
+}
 
 /// Puts a finished reply where its turn comes, and empties `reply`.
 pub(crate) fn answer(conn: &mut Conn, reply: &mut Out) {

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use kevy_rt::{
-    Args, Burst, CommandInfo, Cx, Encode, Has, Key, Open, Out, ParseLimits, Place, Refusal, Reply,
-    ReplyMode, Resume, Session, SessionState, Store, Wire, command, commands, server,
+    Args, Burst, CommandInfo, Cx, Encode, Key, Open, Out, ParseLimits, Place, Refusal, Reply,
+    ReplyMode, Resume, Session, SessionState, Store, Wire, commands, server,
 };
 
 /// Words on a line.
