@@ -178,7 +178,7 @@ impl AllOk for () {
 
 impl<T, E> AllOk for Result<T, E> {
     fn and(self, next: Self) -> Self {
-        self.and_then(|_| next)
+        Result::and(self, next)
     }
 }
 
