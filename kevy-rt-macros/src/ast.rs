@@ -14,6 +14,9 @@ use syn::{
 use crate::attr::{CommandAttr, Keys, Route, SetAttr};
 use crate::errors::Errors;
 
+/// From more parameters on clippy asks for a type that holds them.
+const MANY_PARAMS: usize = 7;
+
 /// A block of handlers.
 pub(crate) struct Set {
     pub(crate) attr: SetAttr,
@@ -108,6 +111,10 @@ impl Command {
             Some(name) => (name.value(), name.span()),
             None => (function.sig.ident.unraw().to_string(), function.sig.ident.span()),
         };
+        if function.sig.inputs.len() > MANY_PARAMS {
+            // A command has the options that it has.
+            function.attrs.push(parse_quote!(#[allow(clippy::too_many_arguments)]));
+        }
         let tokens = take_tokens(&mut function.sig, errors);
         let mut command = Command {
             attr,

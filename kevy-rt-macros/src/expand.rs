@@ -43,7 +43,7 @@ pub(crate) fn expand(set: &Set, block: &ItemImpl) -> TokenStream {
     quote! {
         #block
 
-        #[allow(dead_code, unused_mut, unused_variables, clippy::unit_arg)]
+        #[allow(dead_code, unused_mut, unused_variables, clippy::type_complexity, clippy::unit_arg)]
         const _: () = {
             #functions
 
