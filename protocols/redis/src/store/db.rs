@@ -217,6 +217,11 @@ pub struct Entry<'a> {
 }
 
 impl Entry<'_> {
+    /// The time of this turn, in milliseconds since the Unix epoch.
+    pub fn now_ms(&self) -> u64 {
+        self.db.now_ms()
+    }
+
     /// The record, if there is one.
     #[inline]
     pub fn record(&self) -> Option<&Record> {
