@@ -6,6 +6,8 @@
 
 pub(crate) mod sim;
 
+#[cfg(test)]
+mod conformance;
 mod listener;
 pub(crate) mod poll;
 #[cfg(target_os = "linux")]

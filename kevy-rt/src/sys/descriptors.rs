@@ -16,6 +16,12 @@ pub(crate) fn raise_descriptor_limit(wanted: u64) -> io::Result<u64> {
     Ok(limit()?.rlim_cur)
 }
 
+/// Lowers the limit of open descriptors for as long as nobody raises it.
+#[cfg(test)]
+pub(crate) fn lower_descriptor_limit(descriptors: u64) -> io::Result<()> {
+    set_limit(libc::rlimit { rlim_cur: descriptors, ..limit()? })
+}
+
 fn limit() -> io::Result<libc::rlimit> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the call writes the one `rlimit` it is given.

@@ -13,6 +13,8 @@ mod watched;
 
 pub(crate) use clock::thread_cpu_ns;
 pub(crate) use cores::{allowed_cores, pin_to_core};
+#[cfg(test)]
+pub(crate) use descriptors::lower_descriptor_limit;
 pub(crate) use descriptors::raise_descriptor_limit;
 pub(crate) use prefetch::prefetch_line;
 #[cfg(test)]

@@ -221,10 +221,16 @@ impl UringReactor {
         }
     }
 
-    /// Asks again for the receives that found no buffer, once one came back. All of them: some may
-    /// have nothing to receive, and would keep the others from it.
+    /// Asks again for the receives that found no buffer, once there are some: one came back since,
+    /// or all completions were told, so that none is out. (That a receive found none may be told
+    /// long after that buffer came back.) All of them are asked for: some may have nothing to
+    /// receive, and would keep the others from it.
     fn feed_starved(&mut self) {
-        if self.starved.is_empty() || !self.ring.take_returned() {
+        if self.starved.is_empty() {
+            return;
+        }
+        let has_returned = self.ring.take_returned();
+        if !has_returned && self.ring.has_completions() {
             return;
         }
         for whose in std::mem::take(&mut self.starved) {

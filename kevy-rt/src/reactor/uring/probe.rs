@@ -25,7 +25,7 @@ pub(crate) fn find_setup() -> io::Result<Setup> {
     let pools = [Pool::INCREMENTAL, Pool::WHOLE];
     let setups = kinds
         .into_iter()
-        .flat_map(|task_work| pools.into_iter().map(move |pool| Setup { task_work, pool }));
+        .flat_map(|task_work| pools.into_iter().map(move |pool| Setup::new(task_work, pool)));
     let mut failure = None;
     for setup in setups {
         match try_out(setup) {

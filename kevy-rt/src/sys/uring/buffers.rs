@@ -46,15 +46,11 @@ impl Pool {
     pub(crate) const WHOLE: Pool =
         Pool { buffers: 512, buffer_bytes: 16 << 10, is_incremental: false };
 
-    /// So few that they run out.
+    /// The same with so few buffers that they run out.
     #[cfg(test)]
-    pub(crate) const SCARCE: Pool =
-        Pool { buffers: 2, buffer_bytes: 4 << 10, is_incremental: false };
-
-    /// So few that they run out, incremental.
-    #[cfg(test)]
-    pub(crate) const SCARCE_INCREMENTAL: Pool =
-        Pool { buffers: 2, buffer_bytes: 4 << 10, is_incremental: true };
+    pub(super) fn scarce(self) -> Self {
+        Pool { buffers: 2, buffer_bytes: 4 << 10, ..self }
+    }
 }
 
 /// Bytes that arrived, in a buffer. There is one handle to them, to be given back.

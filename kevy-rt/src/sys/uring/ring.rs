@@ -47,8 +47,22 @@ pub(crate) enum TaskWork {
 /// How a ring is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Setup {
-    pub(crate) task_work: TaskWork,
-    pub(crate) pool: Pool,
+    task_work: TaskWork,
+    pool: Pool,
+    submissions: u32,
+    completions: u32,
+}
+
+impl Setup {
+    pub(crate) fn new(task_work: TaskWork, pool: Pool) -> Self {
+        Setup { task_work, pool, submissions: SUBMISSIONS, completions: COMPLETIONS }
+    }
+
+    /// With so little of everything that it runs out all the time.
+    #[cfg(test)]
+    pub(crate) fn scarce(task_work: TaskWork, pool: Pool) -> Self {
+        Setup { task_work, pool: pool.scarce(), submissions: 4, completions: 8 }
+    }
 }
 
 /// Which of the caller's sockets: a place, and which of the sockets that had it.
@@ -170,7 +184,7 @@ impl Ring {
     /// # Errors
     /// The kernel's: it has no io_uring, not with this setup, or not for us.
     pub(crate) fn new(setup: Setup) -> io::Result<Self> {
-        let uring = build(setup.task_work)?;
+        let uring = build(setup)?;
         let params = uring.params();
         if !(params.is_feature_nodrop() && params.is_feature_ext_arg()) {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "this kernel's is too old"));
@@ -469,11 +483,18 @@ impl Ring {
             // A submission that the kernel has not seen is not handed over any more.
             _ => self.enter_kernel(0, None)?,
         }
-        // Connections that were accepted meanwhile are closed by this, among others.
-        while let Some(completion) = self.next() {
-            drop(completion);
+        // Connections that were accepted meanwhile are closed by this, among others. What did not
+        // fit in the queue comes after what did.
+        while self.next().is_some() || self.has_overflow() {
+            if !self.has_completions() {
+                self.enter_kernel(0, None)?;
+            }
         }
         Ok(())
+    }
+
+    fn has_overflow(&mut self) -> bool {
+        self.uring.submission().cq_overflow()
     }
 }
 
@@ -491,10 +512,10 @@ impl Drop for Ring {
     }
 }
 
-fn build(task_work: TaskWork) -> io::Result<IoUring> {
+fn build(setup: Setup) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
-    builder.setup_submit_all().setup_cqsize(COMPLETIONS);
-    match task_work {
+    builder.setup_submit_all().setup_cqsize(setup.completions);
+    match setup.task_work {
         TaskWork::Deferred => {
             builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
         }
@@ -504,8 +525,9 @@ fn build(task_work: TaskWork) -> io::Result<IoUring> {
         TaskWork::Interrupting => {}
     }
     let with_array = builder.clone();
-    builder.setup_no_sqarray().build(SUBMISSIONS).or_else(|error| match error.raw_os_error() {
-        Some(libc::EINVAL) => with_array.build(SUBMISSIONS),
+    let entries = setup.submissions;
+    builder.setup_no_sqarray().build(entries).or_else(|error| match error.raw_os_error() {
+        Some(libc::EINVAL) => with_array.build(entries),
         _ => Err(error),
     })
 }
