@@ -9,14 +9,14 @@ use kevy_rt::{Out, Reply};
 const DEEPEST: usize = 6;
 
 /// Makes a reply of any bytes and checks how it is written.
-pub fn check(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let frame = make(&mut bytes.iter().copied(), DEEPEST);
     read(&encode(&frame, false));
     assert_eq!(read(&encode(&frame, true)), as_read(frame));
 }
 
 /// The bytes of `frame`.
-pub fn encode(frame: &Frame, resp3: bool) -> Vec<u8> {
+pub(crate) fn encode(frame: &Frame, resp3: bool) -> Vec<u8> {
     let mut out = Out::default();
     Reply::<Resp>::in_scope(&mut out, Dialect { db: 0, resp3 }).put(frame);
     out.flat().to_vec()

@@ -7,13 +7,13 @@ use kevy_rt::testing::{Feed, Request};
 
 /// What a stream of bytes says: its requests, and what is wrong with it.
 #[derive(Debug, PartialEq)]
-pub struct Said {
-    pub requests: Vec<Request>,
-    pub refusal: Option<Error>,
+pub(crate) struct Said {
+    pub(crate) requests: Vec<Request>,
+    pub(crate) refusal: Option<Error>,
 }
 
 /// Bounds that a short stream can pass.
-pub const TIGHT: ParseLimits = ParseLimits {
+pub(crate) const TIGHT: ParseLimits = ParseLimits {
     args: 10,
     argument_bytes: 300,
     line_bytes: 200,
@@ -22,7 +22,7 @@ pub const TIGHT: ParseLimits = ParseLimits {
 };
 
 /// Bounds as a server has them.
-pub const WIDE: ParseLimits = ParseLimits {
+pub(crate) const WIDE: ParseLimits = ParseLimits {
     args: 1024 * 1024,
     argument_bytes: 512 * 1024 * 1024,
     line_bytes: 64 * 1024,
@@ -31,7 +31,7 @@ pub const WIDE: ParseLimits = ParseLimits {
 };
 
 /// Feeds `stream` in pieces of the lengths that `cut` says, given what is left.
-pub fn say(
+pub(crate) fn say(
     stream: &[u8],
     limits: ParseLimits,
     gather: bool,
@@ -51,7 +51,7 @@ pub fn say(
 }
 
 /// Checks all that has to hold for any bytes.
-pub fn check(stream: &[u8]) {
+pub(crate) fn check(stream: &[u8]) {
     for limits in [WIDE, TIGHT] {
         let whole = say(stream, limits, false, |left| left);
         for request in &whole.requests {
@@ -89,7 +89,7 @@ fn seed(stream: &[u8]) -> u64 {
 }
 
 /// The next of a series of random words, of a state that isn't zero (xorshift).
-pub fn next(state: &mut u64) -> u64 {
+pub(crate) fn next(state: &mut u64) -> u64 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
     *state ^= *state << 17;
