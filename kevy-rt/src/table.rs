@@ -72,6 +72,12 @@ impl<S: 'static> Table<S> {
         self.commands.iter().map(|command| command.expect("`sort` fills every place"))
     }
 
+    /// The command that this verb alone stands for.
+    #[inline]
+    pub fn command(&self, verb: &[u8]) -> Option<&'static Command<S>> {
+        self.entry(verb)?.command
+    }
+
     /// What the first argument, with the second if it names a subcommand, stands for.
     #[inline]
     pub(crate) fn find(&self, args: Args<'_>) -> Found<S> {
