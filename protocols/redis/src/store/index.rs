@@ -20,8 +20,8 @@ const MIN_SLOTS: usize = 16;
 /// From this many slots on, what a lookup reads is asked for ahead.
 ///
 /// Smaller: instructions are spent on lines that are in the cache anyway. Larger: lookups wait.
-/// So many slots and their records fill about half of a second-level cache of 1 MiB.
-const PREFETCH_SLOTS: usize = 1 << 13;
+/// So many slots and their records fill a second-level cache of 1 MiB.
+const PREFETCH_SLOTS: usize = 1 << 15;
 
 /// How often a random slot is drawn before the next one with a key is taken.
 ///
