@@ -1,0 +1,101 @@
+//! Calls of the handler, and the functions of commands that run at one place.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
+
+use super::Writer;
+use super::arguments::argument;
+use crate::ast::Role;
+use crate::attr::Route;
+
+impl Writer<'_> {
+    /// The handler, called with the parsed arguments.
+    pub(super) fn call(&self) -> TokenStream {
+        let (me, store) = (&self.set.me, &self.set.attr.store);
+        let mut handler = self.command.signature.ident.clone();
+        handler.set_span(self.output_span());
+        let params = self.command.params.iter().map(|param| match param.role {
+            Role::Session => {
+                let session = &self.set.attr.session;
+                quote!(::kevy_rt::Has::<#session>::part_mut(session, cx))
+            }
+            Role::Store if self.command.store_is_mut() == Some(true) => quote_spanned! {
+                param.ty.span() => ::kevy_rt::Has::<#store>::part_mut(&mut *store, cx)
+            },
+            Role::Store => quote_spanned! {
+                param.ty.span() => ::kevy_rt::Has::<#store>::part(&*store, cx)
+            },
+            Role::Cx => quote!(cx),
+            Role::Reply => quote!(&mut ::kevy_rt::Reply::new(out, cx)),
+            Role::Argument(index) => argument(index).into_token_stream(),
+        });
+        quote_spanned!(self.output_span() => <#me>::#handler(#(#params),*))
+    }
+
+    /// Calls the handler and writes what it returns.
+    fn call_and_encode(&self) -> TokenStream {
+        let call = self.call();
+        if self.command.param(Role::Reply).is_some() {
+            return quote!(#call;);
+        }
+        let encode = self.encode();
+        quote!(#encode(#call, &mut ::kevy_rt::Reply::new(out, cx));)
+    }
+
+    /// The wire's encoder, at the return type.
+    pub(super) fn encode(&self) -> TokenStream {
+        let wire = &self.set.attr.wire;
+        quote_spanned!(self.output_span() => ::kevy_rt::Encode::<#wire>::encode)
+    }
+
+    /// Where a mistake in what the handler returns is told.
+    pub(super) fn output_span(&self) -> Span {
+        self.command.output().map_or(self.command.signature.ident.span(), Spanned::span)
+    }
+
+    /// Parse, call, encode. Under `keys` for the key `index`.
+    pub(super) fn answer(&self, route: &Route) -> TokenStream {
+        let (name, parse) = (self.function("answer"), self.function("parse"));
+        let (store, bindings, call) =
+            (&self.set.attr.store, self.bindings(), self.call_and_encode());
+        let (index, param) = index_of(route);
+        let body = quote! {
+            match #parse(args #index) {
+                ::core::result::Result::Ok(#bindings) => { #call }
+                ::core::result::Result::Err(refusal) => __refuse(refusal, cx, out),
+            }
+        };
+        let params = quote! {
+            store: &mut AnyStore,
+            cx: &::kevy_rt::Cx<'_>,
+            args: ::kevy_rt::Args<'_>
+            #param,
+            out: &mut ::kevy_rt::Out
+        };
+        match (route, &self.set.attr.session) {
+            (Route::Session, Some(session)) => quote! {
+                fn #name<AnyStore: ::kevy_rt::Has<#store>, AnySession: ::kevy_rt::Has<#session>>(
+                    session: &mut dyn ::core::any::Any,
+                    #params,
+                ) {
+                    let ::core::option::Option::Some(session) =
+                        session.downcast_mut::<AnySession>()
+                    else {
+                        ::core::unreachable!("a port opens sessions of its own type only")
+                    };
+                    #body
+                }
+            },
+            _ => quote!(fn #name<AnyStore: ::kevy_rt::Has<#store>>(#params) { #body }),
+        }
+    }
+}
+
+/// The key's index, as an argument and as a parameter, if there are keys.
+pub(super) fn index_of(route: &Route) -> (TokenStream, TokenStream) {
+    match route {
+        Route::Keys(_) => (quote!(, index), quote!(, index: usize)),
+        _ => (TokenStream::new(), TokenStream::new()),
+    }
+}
