@@ -4,8 +4,8 @@
 //! cargo bench -p kevy-bench-micro --bench ring
 //! ```
 //!
-//! Each thread wants a core of its own. A figure is the time of one publish of so many items, or of
-//! their round trip; those that come back are boxes of 64 bytes, made once.
+//! Each thread wants a core of its own. `one_way/N` is the time of N items and one publish,
+//! `round_trip/N` that of one batch of N requests of 48 bytes, which are all written on both sides.
 
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kevy_rt::Mesh;
 
-type Item = Box<[u64; 8]>;
+/// A batch as shards send it: one allocation, answered in place and sent back.
+type Batch = Box<[[u64; 6]]>;
 
 const BATCHES: [u64; 3] = [1, 16, 64];
 
@@ -51,11 +52,10 @@ fn one_way(batches: u64, batch: u64) -> Duration {
     })
 }
 
-/// `trips` times a batch to the other thread and back.
-fn round_trip(trips: u64, batch: u64) -> Duration {
-    let [mut left, mut right] = pair::<Item>();
+/// `trips` times a batch of `requests` to the other thread and back.
+fn round_trip(trips: u64, requests: u64) -> Duration {
+    let [mut left, mut right] = pair::<Batch>();
     let is_over = AtomicBool::new(false);
-    let mut items: Vec<Item> = (0..batch).map(|item| Box::new([item; 8])).collect();
     thread::scope(|scope| {
         let is_over = &is_over;
         scope.spawn(move || {
@@ -63,27 +63,23 @@ fn round_trip(trips: u64, batch: u64) -> Duration {
                 if right.look(0) == 0 {
                     spin_loop();
                 }
-                while let Some(mut item) = right.receive(0) {
-                    item[0] += 1;
-                    right.send(0, item);
+                while let Some(mut batch) = right.receive(0) {
+                    batch.iter_mut().for_each(|request| request[0] += request[5]);
+                    right.send(0, batch);
                 }
                 right.publish(drop);
             }
         });
+        let mut batch: Batch = (0..requests).map(|request| [request; 6]).collect();
         let start = Instant::now();
         for _ in 0..trips {
-            for item in items.drain(..) {
-                left.send(1, item);
-            }
+            batch.iter_mut().for_each(|request| request[5] += 1);
+            left.send(1, batch);
             left.publish(drop);
-            while items.len() < batch as usize {
-                if left.look(1) == 0 {
-                    spin_loop();
-                }
-                while let Some(item) = left.receive(1) {
-                    items.push(item);
-                }
+            while left.look(1) == 0 {
+                spin_loop();
             }
+            batch = left.receive(1).expect("looked");
         }
         let took = start.elapsed();
         is_over.store(true, Ordering::Relaxed);

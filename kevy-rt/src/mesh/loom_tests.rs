@@ -2,6 +2,8 @@
 //! that its loads may return, as the code stands, and again without each [`Step`] whose lack it
 //! must notice.
 //!
+//! To see one model fail: `KEVY_LEAVE_OUT=SenderFence`, and the name of the test.
+//!
 //! A sleep is loom's `Notify`: a notification that comes first ends the next wait at once, as a
 //! reactor's wake does. If one is lost, all threads wait, which loom reports.
 

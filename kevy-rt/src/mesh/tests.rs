@@ -290,22 +290,22 @@ proptest! {
             }
         }
         while meshes.iter().any(|mesh| !mesh.pending.is_empty() || mesh.has_mail()) {
-            for shard in 0..SHARDS {
-                meshes[shard].publish(|_| unreachable!());
-                for source in 0..SHARDS {
-                    meshes[shard].look(source);
-                    while let Some(item) = meshes[shard].receive(source) {
-                        prop_assert_eq!(item, received[shard][source]);
-                        received[shard][source] += 1;
+            for (mesh, received) in meshes.iter_mut().zip(&mut received) {
+                mesh.publish(|_| unreachable!());
+                for (source, received) in received.iter_mut().enumerate() {
+                    mesh.look(source);
+                    while let Some(item) = mesh.receive(source) {
+                        prop_assert_eq!(item, *received);
+                        *received += 1;
                     }
                 }
             }
         }
-        for source in 0..SHARDS {
+        for (source, mesh) in meshes.iter().enumerate() {
+            prop_assert!(!mesh.has_backlog());
             for target in 0..SHARDS {
                 prop_assert_eq!(sent[source][target], received[target][source]);
             }
-            prop_assert!(!meshes[source].has_backlog());
         }
     }
 }
