@@ -16,7 +16,6 @@ mod writer;
 
 pub use error::Error;
 pub use frame::Frame;
-pub use number::human_float;
 pub use reply::{
     BigNumber, Bool, Double, Map, NilArray, Null, OwnedStatus, Push, Set, Status, Verbatim,
 };

@@ -3,12 +3,11 @@
 use std::io::Write;
 
 /// "00" to "99".
-const PAIRS: [u8; 200] = {
-    let mut pairs = [0; 200];
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
     let mut n = 0;
     while n < 100 {
-        pairs[2 * n] = b'0' + (n / 10) as u8;
-        pairs[2 * n + 1] = b'0' + (n % 10) as u8;
+        pairs[n] = [b'0' + (n / 10) as u8, b'0' + (n % 10) as u8];
         n += 1;
     }
     pairs
@@ -21,21 +20,15 @@ pub const DIGITS: usize = 20;
 #[inline]
 pub fn digits(mut number: u64, buffer: &mut [u8; DIGITS]) -> usize {
     let mut at = DIGITS;
-    while number >= 100 {
-        let pair = (number % 100) as usize * 2;
+    for pair in buffer.as_chunks_mut().0.iter_mut().rev() {
+        *pair = PAIRS[(number % 100) as usize];
         number /= 100;
         at -= 2;
-        buffer[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+        if number == 0 {
+            break;
+        }
     }
-    if number >= 10 {
-        let pair = number as usize * 2;
-        at -= 2;
-        buffer[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
-    } else {
-        at -= 1;
-        buffer[at] = b'0' + number as u8;
-    }
-    at
+    at + usize::from(buffer[at] == b'0')
 }
 
 /// Appends `number` in decimal.
@@ -107,19 +100,6 @@ pub fn push_double(out: &mut Vec<u8>, number: f64) {
     }
 }
 
-/// A double as people write it: no exponent, at most 17 decimals, no zeros at the end.
-pub fn human_float(number: f64) -> String {
-    // The shortest text that reads as this number; no exponent in Rust's.
-    let mut text = number.to_string();
-    if let Some(point) = text.find('.')
-        && text.len() - point > 18
-    {
-        text = format!("{number:.17}");
-        text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
-    }
-    if text == "-0" { "0".to_owned() } else { text }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,11 +113,17 @@ mod tests {
     #[test]
     fn integers_of_every_length() {
         let mut out = Vec::new();
-        for number in [0, 9, 10, 99, 100, 101, 12345, u64::MAX] {
-            out.clear();
-            push_unsigned(&mut out, number);
-            assert_eq!(out, number.to_string().as_bytes());
+        let mut power: u64 = 1;
+        for _ in 0..20 {
+            for number in [power - 1, power, power + 1, power.wrapping_mul(9)] {
+                out.clear();
+                push_unsigned(&mut out, number);
+                assert_eq!(out, number.to_string().as_bytes());
+            }
+            power = power.saturating_mul(10);
         }
+        push_unsigned(&mut out, u64::MAX);
+        assert!(out.ends_with(b"18446744073709551615"));
     }
 
     #[test]
@@ -161,15 +147,6 @@ mod tests {
             (f64::NEG_INFINITY, "-inf"),
         ] {
             assert_eq!(double(number), text);
-        }
-    }
-
-    #[test]
-    fn human_floats() {
-        for (number, text) in
-            [(0.0, "0"), (-0.0, "0"), (10.6, "10.6"), (3e20, "300000000000000000000"), (1e-20, "0")]
-        {
-            assert_eq!(human_float(number), text);
         }
     }
 }

@@ -43,15 +43,17 @@ pub trait Writer {
 }
 
 /// Appends `tag`, `number` and a line end.
-#[inline]
+#[inline(always)]
 fn head(out: &mut Vec<u8>, tag: u8, number: u64) {
-    if number < 10 {
-        out.extend_from_slice(&[tag, b'0' + number as u8, b'\r', b'\n']);
-    } else if number < 100 {
-        let (tens, ones) = (number as u8 / 10, number as u8 % 10);
-        out.extend_from_slice(&[tag, b'0' + tens, b'0' + ones, b'\r', b'\n']);
-    } else {
-        long_head(out, tag, number);
+    // Small types: the compiler then divides by a short multiplication.
+    let digit = |unit: u16| b'0' + (number as u16 / unit % 10) as u8;
+    match number {
+        0..10 => out.extend_from_slice(&[tag, digit(1), b'\r', b'\n']),
+        10..100 => out.extend_from_slice(&[tag, digit(10), digit(1), b'\r', b'\n']),
+        100..1000 => {
+            out.extend_from_slice(&[tag, digit(100), digit(10), digit(1), b'\r', b'\n']);
+        }
+        _ => long_head(out, tag, number),
     }
 }
 
@@ -144,11 +146,16 @@ impl Writer for Reply<'_, Resp> {
         if resp3 {
             out.push(b',');
             push_double(out, number);
-            return out.extend_from_slice(b"\r\n");
+        } else {
+            // The text's length is known when it is written: its head is written behind it and then
+            // turned to the front.
+            let start = out.len();
+            push_double(out, number);
+            let len = out.len() - start;
+            head(out, b'$', len as u64);
+            out[start..].rotate_left(len);
         }
-        let mut text = Vec::with_capacity(32);
-        push_double(&mut text, number);
-        self.bulk(&text);
+        out.extend_from_slice(b"\r\n");
     }
 
     #[inline]
