@@ -14,7 +14,7 @@ use crate::attr::{Gather, Keys, Number, Route};
 use crate::errors::Errors;
 
 /// The longest verb: the command table tells longer ones apart no more.
-const VERB_BYTES: usize = 16;
+const VERB_BYTES: usize = 32;
 
 /// Finds all mistakes of a block.
 pub(crate) fn check(set: &Set, errors: &mut Errors) {

@@ -1,14 +1,18 @@
 //! The command table of a port: verbs to commands by a perfect hash that the compiler computes.
 //!
 //! A verb is folded to lower case in two words, its first and its last eight bytes, which with its
-//! length tell it apart from any other of at most sixteen bytes. The words' hash picks a bucket,
-//! the bucket's seed the slot (hash and displace), so a lookup reads one seed and one slot.
+//! length tell it apart from any other of at most sixteen bytes; a longer one is compared whole.
+//! The words' hash picks a bucket, the bucket's seed the slot (hash and displace), so a lookup reads
+//! one seed and one slot.
 
 use crate::args::Args;
 use crate::commands::Command;
 
-/// The longest verb, in bytes: as much as two words tell apart.
-pub const VERB_BYTES: usize = 16;
+/// The longest verb, in bytes. Two verbs of one length have to differ in their first or last eight.
+pub const VERB_BYTES: usize = 32;
+
+/// Verbs up to this length are told apart by their two words.
+const WORD_BYTES: usize = 16;
 
 /// Most subcommands and verbs of one table. A bound for the compiler's arrays.
 const MAX_COMMANDS: usize = u16::MAX as usize;
@@ -38,6 +42,13 @@ impl<S> Copy for Entry<S> {}
 impl<S> Entry<S> {
     const EMPTY: Self =
         Entry { head: 0, tail: 0, len: 0, command: None, index: 0, subcommands: (0, 0) };
+
+    /// A long verb's name, compared whole. One with subcommands is not that long.
+    #[cold]
+    fn is_named(&self, verb: &[u8]) -> bool {
+        let name = self.command.map_or("", |command| command.info.name);
+        name.as_bytes().eq_ignore_ascii_case(verb)
+    }
 }
 
 /// What a verb was found to be.
@@ -118,7 +129,13 @@ impl<S: 'static> Table<S> {
         let hash = mix(head, tail, len);
         let seed = self.seeds[hash as usize & (self.seeds.len() - 1)];
         let entry = &self.slots[slot(hash, seed, self.slots.len())];
-        (entry.head == head && entry.tail == tail && entry.len == len).then_some(entry)
+        if entry.head != head || entry.tail != tail || entry.len != len {
+            return None;
+        }
+        if len > WORD_BYTES && !entry.is_named(verb) {
+            return None;
+        }
+        Some(entry)
     }
 }
 
@@ -305,7 +322,7 @@ pub const fn place<S: 'static, const N: usize, const SLOTS: usize, const BUCKETS
         let Some(command) = commands[i] else { break };
         let verb = verb_of(command.info.name);
         if verb.is_empty() || verb.len() > VERB_BYTES {
-            panic!("a verb has 1 to 16 bytes");
+            panic!("a verb has 1 to 32 bytes");
         }
         let (head, tail) = fold_const(verb);
         let mut entry = Entry { head, tail, len: verb.len(), ..Entry::EMPTY };

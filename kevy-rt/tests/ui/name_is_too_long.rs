@@ -12,7 +12,7 @@ struct Set;
 #[commands(store = Db, wire = Lines)]
 impl Set {
     #[command(route = local)]
-    fn a_rather_long_name() -> u64 {
+    fn a_name_that_is_longer_than_any_verb() -> u64 {
         0
     }
 }
