@@ -1,7 +1,7 @@
 //! CONFIG: the configuration while the server runs.
 
 use kevy_resp::{Error, Frame, Map, Resp};
-use kevy_rt::{Cx, Rest, commands};
+use kevy_rt::{Cx, Limits, Rest, commands};
 use tracing::{info, warn};
 
 use crate::config::{ChangeError, Config};
@@ -48,8 +48,9 @@ impl Configuration {
         let (pairs, []) = words.as_chunks::<2>() else { return Err(Error::SYNTAX) };
         let pairs: Vec<(&[u8], &[u8])> =
             pairs.iter().map(|[name, value]| (*name, *value)).collect();
+        let before = config.limits();
         config.change(&pairs)?;
-        take_effect(config, cx);
+        take_effect(config, before, cx);
         Ok(())
     }
 
@@ -98,8 +99,13 @@ impl From<ChangeError> for Error {
 }
 
 /// Makes this shard follow a changed configuration.
-fn take_effect(config: &Config, cx: &Cx<'_>) {
-    cx.server().set_limits(config.limits());
+fn take_effect(config: &Config, before: Limits, cx: &Cx<'_>) {
+    let mut limits = config.limits();
+    if limits.connections == before.connections {
+        // Fewer than that may be what this process can have.
+        limits.connections = cx.server().limits().connections;
+    }
+    cx.server().set_limits(limits);
     if config.password().is_none() {
         // Who has not authenticated needs not any more.
         cx.server().for_each_conn(|conn| {

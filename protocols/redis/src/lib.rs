@@ -1,4 +1,20 @@
 //! The Redis server as a library: its store, its sessions and its command sets.
+//!
+//! ```text
+//! store           the numbered databases of a shard, with its copy of the configuration
+//! session         what is remembered of a client
+//! config          directives, redis.conf, the command line
+//!
+//! connection      PING HELLO AUTH SELECT ...          strings   GET SET MGET INCR ...
+//! client          CLIENT                              keys      DEL EXPIRE SCAN, FLUSHALL ...
+//! configuration   CONFIG                              objects   OBJECT
+//! introspection   COMMAND                             server    TIME SHUTDOWN ...
+//! info            INFO
+//! ```
+//!
+//! [`Redis`] joins the sets to a server. One of your own may hold them beside sets of your own: its
+//! store implements `Has` for [`Store`](store::Store), [`Keyspace`](store::Keyspace),
+//! [`Db`](store::Db) and [`Config`](config::Config).
 #![forbid(unsafe_code)]
 
 pub mod client;
@@ -9,6 +25,8 @@ mod expiry;
 mod extended;
 pub mod glob;
 mod help;
+pub mod info;
+pub mod introspection;
 pub mod keys;
 pub mod objects;
 mod scan;
@@ -18,3 +36,27 @@ pub mod store;
 pub mod strings;
 #[cfg(test)]
 mod testing;
+
+use kevy_resp::Resp;
+
+use crate::client::Client;
+use crate::configuration::Configuration;
+use crate::connection::Connection;
+use crate::info::Info;
+use crate::introspection::Introspection;
+use crate::keys::{Databases, Keys};
+use crate::objects::Objects;
+use crate::server::Server;
+use crate::session::Session;
+use crate::store::Store;
+use crate::strings::Strings;
+
+kevy_rt::server! {
+    /// The Redis server: all sets of this crate over one wire.
+    pub Redis: store = Store, ports = [
+        Resp, Session => [
+            Connection, Client, Configuration, Introspection, Info, Server,
+            Strings, Keys, Databases, Objects,
+        ]
+    ]
+}

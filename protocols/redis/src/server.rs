@@ -121,9 +121,10 @@ impl Server {
         route = local,
         aliases("READWRITE"),
         since = "3.0.0",
-        group = "connection",
+        group = "cluster",
         complexity = "O(1)",
-        flags(loading, stale, fast)
+        flags(loading, stale, fast),
+        meta(categories = "connection")
     )]
     fn readonly() -> Error {
         NO_CLUSTER
@@ -133,9 +134,10 @@ impl Server {
     #[command(
         route = local,
         since = "3.0.0",
-        group = "connection",
+        group = "cluster",
         complexity = "O(1)",
-        flags(fast)
+        flags(fast),
+        meta(categories = "connection")
     )]
     fn asking() -> Error {
         NO_CLUSTER

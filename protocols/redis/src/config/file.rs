@@ -93,7 +93,9 @@ impl Config {
         let mut arguments: Vec<OsString> = arguments.into_iter().collect();
         let mut loader = Loader::default();
         if arguments.first().is_some_and(|first| !first.as_bytes().starts_with(b"-")) {
-            loader.file(Path::new(&arguments.remove(0)))?;
+            let path = PathBuf::from(arguments.remove(0));
+            loader.file(&path)?;
+            loader.config.file = std::path::absolute(&path).ok();
         }
         // First or last, a dash alone is no value.
         let is_stdin = |argument: Option<&OsString>| argument.is_some_and(|it| it == "-");

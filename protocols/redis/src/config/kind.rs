@@ -22,9 +22,12 @@ pub(super) enum Kind {
     Number { min: i128, max: i128, form: Form },
     /// Any one word that passes the check.
     Text(fn(&[u8]) -> Result<(), &'static str>),
-    /// Several words; the function gets the present value too.
-    Words(fn(&[&[u8]], &[u8]) -> Result<Vec<u8>, String>),
+    /// Several words.
+    Words(ReadWords),
 }
+
+/// Reads several words to the text of their value, given the text that it replaces.
+pub(super) type ReadWords = fn(&[&[u8]], &[u8]) -> Result<Vec<u8>, String>;
 
 /// How a number is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

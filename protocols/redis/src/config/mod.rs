@@ -10,8 +10,9 @@ mod limits;
 mod table;
 mod words;
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kevy_rt::ReactorChoice;
 
@@ -21,18 +22,36 @@ use table::{Change, DIRECTIVES, Directive, Effect, at};
 
 use crate::glob;
 
-/// The value of every directive.
+/// The value of every directive, and which start of the server it is for.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// In the order of the table.
     values: Vec<Text>,
+    /// The file that it was read from.
+    file: Option<PathBuf>,
+    run_id: String,
+    replication_id: String,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let default = |directive: &Directive| Text::Borrowed(directive.default.as_bytes());
-        Config { values: DIRECTIVES.iter().map(default).collect() }
+        Config {
+            values: DIRECTIVES.iter().map(default).collect(),
+            file: None,
+            run_id: random_id(),
+            replication_id: random_id(),
+        }
     }
+}
+
+/// Forty hexadecimal digits that nobody else has.
+fn random_id() -> String {
+    // Each state has random keys of its own.
+    let random = || RandomState::new().build_hasher().finish();
+    let mut id = format!("{:016x}{:016x}{:016x}", random(), random(), random());
+    id.truncate(40);
+    id
 }
 
 /// Why CONFIG SET refuses.
@@ -192,6 +211,34 @@ impl Config {
         all.filter(|(directive, value)| directive.default.as_bytes() != value.as_ref())
     }
 
+    /// Makes `dir` the directory of this process, and keeps its full path. Relative paths start
+    /// there.
+    ///
+    /// # Errors
+    /// When there is no such directory, or it is not for this user.
+    pub fn enter_dir(&mut self) -> std::io::Result<()> {
+        use std::os::unix::ffi::OsStringExt;
+        let index = const { at("dir") };
+        std::env::set_current_dir(self.path(index).unwrap_or_else(|| ".".into()))?;
+        self.values[index] = std::env::current_dir()?.into_os_string().into_vec().into();
+        Ok(())
+    }
+
+    /// The file that it was read from, if any.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Tells this start of the server from all others: forty hexadecimal digits.
+    pub fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    /// Tells this start's data from all others'.
+    pub fn replication_id(&self) -> &str {
+        &self.replication_id
+    }
+
     fn text(&self, index: usize) -> String {
         String::from_utf8_lossy(&self.values[index]).into_owned()
     }
@@ -338,11 +385,6 @@ impl Config {
         self.is_yes(const { at("pin-shards") })
     }
 
-    /// Where the server runs: relative paths start there.
-    pub fn dir(&self) -> Option<PathBuf> {
-        self.path(const { at("dir") })
-    }
-
     /// Where the log goes; the standard output if not said.
     pub fn log_file(&self) -> Option<PathBuf> {
         self.path(const { at("logfile") })
@@ -456,6 +498,18 @@ mod tests {
         let refused = change(set, &[("tls-port", "6380")]).expect_err("no TLS");
         assert!(refused.contains("TLS"), "{refused}");
         assert_eq!(change(set, &[("tls-port", "0")]), Ok(()));
+    }
+
+    #[test]
+    fn ids_are_forty_digits_and_differ() {
+        let (one, other) = (Config::default(), Config::default());
+        for id in [one.run_id(), one.replication_id()] {
+            assert_eq!(id.len(), 40);
+            assert!(id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        }
+        assert_ne!(one.run_id(), other.run_id());
+        assert_ne!(one.run_id(), one.replication_id());
+        assert_eq!(one.run_id(), one.clone().run_id());
     }
 
     #[test]

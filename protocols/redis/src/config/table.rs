@@ -3,7 +3,7 @@
 //! A directive that nothing is said of but its name, value and range is taken, kept and answered,
 //! and changes nothing: it tunes a part that this server doesn't have, or doesn't have yet.
 
-use super::kind::{self, Form, Kind};
+use super::kind::{self, Form, Kind, ReadWords};
 
 /// A directive.
 #[derive(Clone, Copy, Debug)]
@@ -81,11 +81,7 @@ const fn checked(
     directive(name, default, Kind::Text(check))
 }
 
-const fn words(
-    name: &'static str,
-    default: &'static str,
-    read: fn(&[&[u8]], &[u8]) -> Result<Vec<u8>, String>,
-) -> Directive {
+const fn words(name: &'static str, default: &'static str, read: ReadWords) -> Directive {
     directive(name, default, Kind::Words(read))
 }
 

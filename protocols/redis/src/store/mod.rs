@@ -23,6 +23,7 @@ use kevy_rt::{Cx, Has, Place, Scope};
 
 pub use self::db::{Db, Entry, Expiry};
 use crate::config::Config;
+use crate::info::Rates;
 
 /// One shard's data.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct Store {
     pub keyspace: Keyspace,
     /// This shard's copy of the configuration.
     pub config: Config,
+    /// How fast its counters grow.
+    pub rates: Rates,
 }
 
 /// The numbered databases of a shard, and what they have in common.
@@ -124,7 +127,7 @@ impl kevy_rt::Store for Store {
 
     fn open(settings: &Config, _: Place) -> Self {
         let keyspace = Keyspace::new(usize::from(settings.databases()));
-        Store { keyspace, config: settings.clone() }
+        Store { keyspace, config: settings.clone(), rates: Rates::default() }
     }
 
     fn begin(&mut self, now_ms: u64) {

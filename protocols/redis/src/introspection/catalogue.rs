@@ -1,0 +1,273 @@
+//! The commands as clients know them: verbs with their subcommands, in lower case, `client|list`.
+
+use kevy_rt::{CommandInfo, Cx, Route};
+
+/// A flag of commands that clients are not told of.
+const HIDDEN: &str = "hidden";
+
+/// A verb: a command, a container of subcommands, or both.
+#[derive(Clone, Debug)]
+pub(super) struct Verb {
+    /// In lower case.
+    pub(super) name: String,
+    /// `None` for a container only.
+    pub(super) command: Option<&'static CommandInfo>,
+    pub(super) subcommands: Vec<&'static CommandInfo>,
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Named<'a> {
+    Verb(&'a Verb),
+    Subcommand(&'static CommandInfo),
+}
+
+/// All commands of the server.
+#[derive(Debug)]
+pub(super) struct Catalogue(Vec<Verb>);
+
+impl Catalogue {
+    pub(super) fn of(cx: &Cx<'_>) -> Self {
+        Catalogue::new(cx.server().commands().map(|(command, _)| command))
+    }
+
+    fn new(commands: impl Iterator<Item = &'static CommandInfo>) -> Self {
+        let mut verbs: Vec<Verb> = Vec::new();
+        for command in commands.filter(|command| !command.has_flag(HIDDEN)) {
+            let name = command.verb().to_ascii_lowercase();
+            let at = verbs.iter().position(|verb| verb.name == name).unwrap_or_else(|| {
+                verbs.push(Verb { name, command: None, subcommands: Vec::new() });
+                verbs.len() - 1
+            });
+            match command.subcommand() {
+                Some(_) => verbs[at].subcommands.push(command),
+                None => verbs[at].command = Some(command),
+            }
+        }
+        Catalogue(verbs)
+    }
+
+    pub(super) fn verbs(&self) -> &[Verb] {
+        &self.0
+    }
+
+    /// Finds `get`, `client` or `client|list`.
+    pub(super) fn find(&self, name: &[u8]) -> Option<Named<'_>> {
+        let (verb, subcommand) = match name.iter().position(|byte| *byte == b'|') {
+            Some(bar) => (&name[..bar], Some(&name[bar + 1..])),
+            None => (name, None),
+        };
+        let is = |name: &str, wanted: &[u8]| wanted.eq_ignore_ascii_case(name.as_bytes());
+        let verb = self.0.iter().find(|known| is(&known.name, verb))?;
+        let Some(wanted) = subcommand else { return Some(Named::Verb(verb)) };
+        let mut subcommands = verb.subcommands.iter().copied();
+        let found = subcommands.find(|known| known.subcommand().is_some_and(|it| is(it, wanted)));
+        found.map(Named::Subcommand)
+    }
+
+    /// The command that a whole request is for.
+    pub(super) fn command_of(&self, request: &[&[u8]]) -> Option<&'static CommandInfo> {
+        let (verb, arguments) = request.split_first()?;
+        let Named::Verb(known) = self.find(verb)? else { return None };
+        match arguments.first() {
+            Some(subcommand) if !known.subcommands.is_empty() => {
+                match self.find(&[verb, &b"|"[..], subcommand].concat())? {
+                    Named::Subcommand(command) => Some(command),
+                    Named::Verb(_) => None,
+                }
+            }
+            _ => known.command,
+        }
+    }
+}
+
+/// Its name, as replies have it.
+pub(super) fn full_name(command: &CommandInfo) -> String {
+    command.name.to_ascii_lowercase().replace(' ', "|")
+}
+
+/// As many arguments as it takes, or the negative of the fewest.
+pub(super) fn arity(command: &CommandInfo) -> i64 {
+    let fewest = command.min as i64;
+    if command.min == command.max { fewest } else { -fewest }
+}
+
+/// Redis's flags: those that follow from the declaration, and those that it says.
+pub(super) fn flags(command: &CommandInfo) -> Vec<&'static str> {
+    let implied = match () {
+        () if command.write && !command.has_flag("admin") => Some("write"),
+        () if first_last_step(command).0 > 0 => Some("readonly"),
+        () => None,
+    };
+    let said = command.flags.iter().copied().filter(|flag| Some(*flag) != implied);
+    implied.into_iter().chain(said).collect()
+}
+
+/// Where its keys are: first, last (from the end if negative) and step; zeros if it has none.
+pub(super) fn first_last_step(command: &CommandInfo) -> (i64, i64, i64) {
+    match command.route {
+        Route::Single(at) => (at.into(), at.into(), 1),
+        Route::Keys(range) => (range.first.into(), range.last.into(), range.step.into()),
+        _ => (0, 0, 0),
+    }
+}
+
+/// The keys of a request.
+pub(super) fn keys<'a>(command: &CommandInfo, request: &[&'a [u8]]) -> Vec<&'a [u8]> {
+    match command.route {
+        Route::Single(at) => request.get(usize::from(at)).copied().into_iter().collect(),
+        Route::Keys(range) => {
+            let positions = (0..).map(|index| range.start_of(index));
+            let end = range.end(request.len());
+            positions.take_while(|at| *at < end).map(|at| request[at]).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What it does with its keys.
+pub(super) fn key_flags(command: &CommandInfo) -> Vec<&'static str> {
+    match command.fact("key_flags") {
+        Some(flags) => flags.split(',').collect(),
+        None if command.write => vec!["RW", "update"],
+        None => vec!["RO", "access"],
+    }
+}
+
+/// The categories of Redis's access control: from its group, its flags and what it says.
+pub(super) fn categories(command: &CommandInfo) -> Vec<&'static str> {
+    let flags = flags(command);
+    let has = |flag: &str| flags.contains(&flag);
+    let mut categories: Vec<&'static str> = match command.fact("group") {
+        Some("generic") => vec!["keyspace"],
+        Some("sorted-set") => vec!["sortedset"],
+        Some("transactions") => vec!["transaction"],
+        Some("server" | "cluster") | None => Vec::new(),
+        Some(group) => vec![group],
+    };
+    categories.extend(command.fact("categories").into_iter().flat_map(|more| more.split(',')));
+    for (flag, category) in [
+        ("write", "write"),
+        ("readonly", "read"),
+        ("admin", "admin"),
+        ("admin", "dangerous"),
+        ("pubsub", "pubsub"),
+        ("blocking", "blocking"),
+    ] {
+        if has(flag) {
+            categories.push(category);
+        }
+    }
+    categories.push(if has("fast") { "fast" } else { "slow" });
+    let mut seen = Vec::new();
+    categories.retain(|category| {
+        let is_new = !seen.contains(category);
+        seen.push(*category);
+        is_new
+    });
+    categories
+}
+
+/// Hints for proxies and clients.
+pub(super) fn tips(command: &CommandInfo) -> Vec<&'static str> {
+    command.fact("tips").map_or(Vec::new(), |tips| tips.split(',').collect())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use kevy_rt::{ArgInfo, KeyRange, MANY};
+
+    use super::*;
+
+    pub(crate) const GET: CommandInfo = CommandInfo {
+        name: "GET",
+        set: "Strings",
+        doc: "Get the value of a key",
+        min: 2,
+        max: 2,
+        route: Route::Single(1),
+        write: false,
+        wake: None,
+        barrier: false,
+        flags: &["fast"],
+        meta: &[("since", "1.0.0"), ("group", "string"), ("complexity", "O(1)")],
+        arguments: &[ArgInfo { name: "key", kind: "Key < '_ >", token: None }],
+    };
+
+    pub(crate) const MSET: CommandInfo = CommandInfo {
+        name: "MSET",
+        doc: "Set multiple keys to multiple values",
+        min: 3,
+        max: MANY,
+        route: Route::Keys(KeyRange { first: 1, last: -1, step: 2 }),
+        write: true,
+        flags: &["denyoom"],
+        ..GET
+    };
+
+    pub(crate) const CLIENT_KILL: CommandInfo = CommandInfo {
+        name: "CLIENT KILL",
+        min: 3,
+        max: MANY,
+        route: Route::All { loose: true },
+        flags: &["admin", "noscript"],
+        meta: &[("group", "connection")],
+        ..GET
+    };
+
+    const CLIENT_ID: CommandInfo =
+        CommandInfo { name: "CLIENT ID", route: Route::Local, ..CLIENT_KILL };
+
+    const POST: CommandInfo = CommandInfo { name: "POST", flags: &["hidden"], ..CLIENT_KILL };
+
+    fn catalogue() -> Catalogue {
+        Catalogue::new([&GET, &CLIENT_KILL, &MSET, &POST, &CLIENT_ID].into_iter())
+    }
+
+    fn words(line: &str) -> Vec<&[u8]> {
+        line.split(' ').map(str::as_bytes).collect()
+    }
+
+    #[test]
+    fn verbs_hold_their_subcommands() {
+        let catalogue = catalogue();
+        let names: Vec<_> = catalogue.verbs().iter().map(|verb| verb.name.as_str()).collect();
+        assert_eq!(names, ["get", "client", "mset"]);
+        let find = |name: &str| match catalogue.find(name.as_bytes()) {
+            Some(Named::Verb(verb)) => Some(verb.name.clone()),
+            Some(Named::Subcommand(command)) => Some(full_name(command)),
+            None => None,
+        };
+        assert_eq!(find("GET").as_deref(), Some("get"));
+        assert_eq!(find("client").as_deref(), Some("client"));
+        assert_eq!(find("Client|KILL").as_deref(), Some("client|kill"));
+        for name in ["post", "client|foo", "get|foo", "", "|"] {
+            assert_eq!(find(name), None, "{name}");
+        }
+        let of = |line: &str| catalogue.command_of(&words(line)).map(|command| command.name);
+        assert_eq!(of("get k"), Some("GET"));
+        assert_eq!(of("client kill x"), Some("CLIENT KILL"));
+        assert_eq!(of("client"), None);
+        assert_eq!(of("client foo"), None);
+        assert_eq!(of("client|kill x"), None);
+    }
+
+    #[test]
+    fn facts_follow_from_the_declaration() {
+        assert_eq!((arity(&GET), arity(&MSET)), (2, -3));
+        assert_eq!(flags(&GET), ["readonly", "fast"]);
+        assert_eq!(flags(&MSET), ["write", "denyoom"]);
+        assert_eq!(flags(&CLIENT_KILL), ["admin", "noscript"]);
+        assert_eq!(categories(&GET), ["string", "read", "fast"]);
+        assert_eq!(categories(&CLIENT_KILL), ["connection", "admin", "dangerous", "slow"]);
+        assert_eq!(first_last_step(&MSET), (1, -1, 2));
+    }
+
+    #[test]
+    fn keys_are_where_the_route_says() {
+        assert_eq!(keys(&GET, &words("get k")), words("k"));
+        assert_eq!(keys(&MSET, &words("mset a 1 b 2")), words("a b"));
+        assert_eq!(keys(&MSET, &words("mset a 1 b")), words("a b"));
+        assert_eq!(keys(&CLIENT_KILL, &words("client kill x")), [b""; 0]);
+    }
+}
