@@ -19,25 +19,32 @@ pub(super) struct SocketFile {
     inode: u64,
 }
 
+/// The listeners of a server.
+#[derive(Debug, Default)]
+pub(super) struct Opened {
+    /// What there is to be known of each.
+    pub(super) listening: Vec<Listening>,
+    /// Their sockets, in the same order.
+    pub(super) listeners: Vec<Listener>,
+    pub(super) files: Vec<SocketFile>,
+}
+
 /// Opens a socket for each, in order.
-pub(super) fn open_listeners(
-    wanted: &[(usize, Listen)],
-    queue: i32,
-) -> Result<(Vec<Listening>, Vec<Listener>, Vec<SocketFile>), Error> {
-    let (mut listening, mut listeners, mut files) = (Vec::new(), Vec::new(), Vec::new());
+pub(super) fn open_listeners(wanted: &[(usize, Listen)], queue: i32) -> Result<Opened, Error> {
+    let mut opened = Opened::default();
     for (port, at) in wanted {
-        let opened = open(at, queue, &mut files);
-        let (socket, real) =
-            opened.map_err(|source| Error::Listen { at: at.to_string(), source })?;
+        let (socket, real) = open(at, queue, &mut opened.files)
+            .map_err(|source| Error::Listen { at: at.to_string(), source })?;
         let path = match at {
             Listen::Tcp(_) => None,
             Listen::Unix { path, .. } => Some(path.clone()),
         };
         tracing::info!(at = %real, "listening");
-        listeners.push(Listener { socket, number: listeners.len() as u16, path });
-        listening.push(Listening { port: *port, at: real });
+        let number = opened.listeners.len() as u16;
+        opened.listeners.push(Listener { socket, number, path });
+        opened.listening.push(Listening { port: *port, at: real });
     }
-    Ok((listening, listeners, files))
+    Ok(opened)
 }
 
 fn open(at: &Listen, queue: i32, files: &mut Vec<SocketFile>) -> io::Result<(Socket, Listen)> {

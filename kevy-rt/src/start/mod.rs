@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use self::engine::Engine;
-use self::listen::{SocketFile, open_listeners};
+use self::listen::{Opened, SocketFile, open_listeners};
 use crate::commands::{Commands, Place, Store};
 use crate::cx::Server;
 use crate::hash::KeyHasher;
@@ -33,6 +33,9 @@ pub(crate) use signals::Signals;
 /// Most shards of a server. More: rings between them, of which there is one for each pair, take
 /// gigabytes.
 const MOST_SHARDS: usize = 1024;
+
+/// Most listeners of a server, whose numbers are short.
+const MOST_LISTENERS: usize = 1024;
 
 /// Descriptors besides those of connections: per shard, and for the rest of the program.
 const DESCRIPTORS_PER_SHARD: usize = 8;
@@ -60,7 +63,8 @@ pub(crate) fn start<C: Commands>(builder: Builder<C>) -> Result<Runtime, Error> 
     let shards = builder.shards.unwrap_or_else(cores::usable_cores);
     check(&builder, shards)?;
     let clock = Clock::start();
-    let (listening, listeners, files) = open_listeners(&builder.listen, builder.accept_queue)?;
+    let Opened { listening, listeners, files } =
+        open_listeners(&builder.listen, builder.accept_queue)?;
     let engine = Engine::choose(builder.reactor)?;
     let wakers = (0..shards).map(|_| engine.waker()).collect::<Result<_, _>>();
     let wakers = wakers.map_err(|source| Error::Shard { shard: 0, source })?;
@@ -90,6 +94,9 @@ fn check<C: Commands>(builder: &Builder<C>, shards: usize) -> Result<(), Error> 
     }
     if builder.listen.is_empty() {
         return invalid("a server has to listen somewhere".into());
+    }
+    if builder.listen.len() > MOST_LISTENERS {
+        return invalid(format!("a server has at most {MOST_LISTENERS} listeners"));
     }
     match builder.listen.iter().find(|(port, _)| *port >= ports) {
         Some((port, at)) => invalid(format!("{at} is for port {port} of a server with {ports}")),

@@ -50,6 +50,7 @@ impl Subject for Poll {
 
 #[cfg(target_os = "linux")]
 mod uring {
+    use std::marker::PhantomData;
     use std::sync::LazyLock;
 
     use super::*;
@@ -124,7 +125,7 @@ mod uring {
     #[derive(Clone)]
     pub(super) struct Uring<W> {
         rings: Arc<Rings>,
-        way: W,
+        way: PhantomData<fn() -> W>,
     }
 
     macro_rules! subject {
@@ -133,7 +134,7 @@ mod uring {
                 type Reactor = UringReactor;
 
                 fn new(shards: usize) -> Option<Self> {
-                    FOUND.map(|_| Uring { rings: Arc::new(Rings::new(shards)), way: $way })
+                    FOUND.map(|_| Uring { rings: Arc::new(Rings::new(shards)), way: PhantomData })
                 }
 
                 fn waker() -> Waker {

@@ -264,10 +264,9 @@ impl UringReactor {
             return None;
         }
         match result {
-            Ok(socket) => accepting
-                .listener
-                .incoming(socket, self.acceptor.keepalive)
-                .map(Told::Accepted),
+            Ok(socket) => {
+                accepting.listener.incoming(socket, self.acceptor.keepalive).map(Told::Accepted)
+            }
             Err(error) => {
                 if accepting.accept == Multishot::Waiting {
                     tracing::warn!(%error, "can't accept connections, trying again shortly");
