@@ -241,7 +241,7 @@ fn hold_up(server: &Server) -> Client {
 
 #[test]
 fn a_client_that_does_not_read_does_not_keep_the_server() {
-    for setup in matrix() {
+    for setup in smallest_and_largest() {
         let launch = Launch::ours(setup).option("shutdown-timeout", "1");
         let running = WithFiles::start(launch);
         let _unread = hold_up(&running.server);

@@ -183,18 +183,26 @@ fn end_of(client: &mut Client, case: &[u8], cut: Cut) -> End {
     client.read_until(|input| input.ends_with(PROBE_REPLY))
 }
 
-/// Adds to `wrong` if our server takes the case in another way.
-fn compare_ends(both: &Both, case: &[u8], cut: Cut, setup: &str, wrong: &mut Vec<String>) {
-    if wrong.len() >= MOST_SHOWN {
-        return;
-    }
-    let (mut oracle, mut ours) = both.connect();
-    let expected = end_of(&mut oracle, case, cut);
-    assert!(expected.is_ok(), "the oracle waits for more: {}, {cut:?}", printable(case));
-    let actual = end_of(&mut ours, case, cut);
-    if actual != expected {
-        let (case, expected, actual) = (printable(case), describe(&expected), describe(&actual));
-        wrong.push(format!("{setup}, {cut:?}: {case}\n  oracle {expected}\n  ours   {actual}"));
+/// Adds to `wrong` where our server takes the case in another way.
+fn compare_ends(both: &Both, case: &[u8], setup: &str, wrong: &mut Vec<String>) {
+    let mut expected = Vec::new();
+    // Where it is short, cut everywhere too. How much of that a server reads at once is a matter of
+    // time, so what the oracle makes of the whole is right as well.
+    let cuts: &[Cut] = if case.len() < 100 { &[Cut::Whole, Cut::Bytes] } else { &[Cut::Whole] };
+    for &cut in cuts {
+        if wrong.len() >= MOST_SHOWN {
+            return;
+        }
+        let (mut oracle, mut ours) = both.connect();
+        let end = end_of(&mut oracle, case, cut);
+        assert!(end.is_ok(), "the oracle waits for more: {}, {cut:?}", printable(case));
+        expected.push(end);
+        let actual = end_of(&mut ours, case, cut);
+        if !expected.contains(&actual) {
+            let oracle = expected.iter().map(describe).collect::<Vec<_>>().join(" or ");
+            let (case, actual) = (printable(case), describe(&actual));
+            wrong.push(format!("{setup}, {cut:?}: {case}\n  oracle {oracle}\n  ours   {actual}"));
+        }
     }
 }
 
@@ -205,11 +213,7 @@ fn malformed_frames_end_as_they_do_with_the_oracle() {
         let both = Both::start(setup, &[]);
         let mut bystander = both.ours.connect();
         for case in cases() {
-            compare_ends(&both, &case, Cut::Whole, &setup.to_string(), &mut wrong);
-            // Where it is short, cut everywhere.
-            if case.len() < 100 {
-                compare_ends(&both, &case, Cut::Bytes, &setup.to_string(), &mut wrong);
-            }
+            compare_ends(&both, &case, &setup.to_string(), &mut wrong);
         }
         assert_eq!(bystander.call(["PING"]), Reply::Simple(b"PONG".to_vec()), "{setup}");
         if !wrong.is_empty() {

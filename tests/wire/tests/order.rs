@@ -248,7 +248,7 @@ fn replies_come_in_order() {
     for (at, setup) in matrix().into_iter().enumerate() {
         let server = Server::ours(setup);
         let seed = Random::seed_or(100 * at as u64);
-        talk_on_several(&server, seed, effort(25), &setup.to_string());
+        talk_on_several(&server, seed, effort(80), &setup.to_string());
     }
 }
 
@@ -307,10 +307,10 @@ fn dropped_connections_leave_nothing_behind() {
             std::thread::scope(|scope| {
                 let server = &server;
                 for dropper in 0..3 {
-                    scope.spawn(move || drop_connections(server, seed + dropper, effort(60)));
+                    scope.spawn(move || drop_connections(server, seed + dropper, effort(120)));
                 }
                 let place = setup.to_string();
-                scope.spawn(move || talk_on_several(server, seed + 10, effort(4), &place));
+                scope.spawn(move || talk_on_several(server, seed + 10, effort(8), &place));
             });
             assert_eq!(watcher.call(["FLUSHALL"]), Reply::ok(), "{setup}");
             wait_until("the watcher is alone again", || {

@@ -150,15 +150,16 @@ fn patterns() {
     run(&script);
 }
 
+/// Pages of an empty database, whose cursors lead through the shards.
 #[test]
 fn scan_arguments() {
     run(r#"
-        SCAN 0
-        SCAN 0 COUNT 10
-        SCAN 0 MATCH *
+        shape SCAN 0
+        shape SCAN 0 COUNT 10
+        shape SCAN 0 MATCH *
         SCAN
         SCAN abc
-        SCAN ""
+        shape SCAN ""
         SCAN " 0"
         SCAN "0 "
         SCAN 0x0
@@ -178,10 +179,10 @@ fn scan_arguments() {
         SCAN 0 COUNT 5 FOO bar
         SCAN 0 COUNT 5 MATCH
         SCAN abc FOO bar
-        SCAN 0 count 10 match * type string
-        SCAN 0 TYPE nosuchtype
-        SCAN 0 COUNT 10 COUNT 10
-        SCAN 0 MATCH a MATCH b
+        shape SCAN 0 count 10 match * type string
+        shape SCAN 0 TYPE nosuchtype
+        shape SCAN 0 COUNT 10 COUNT 10
+        shape SCAN 0 MATCH a MATCH b
     "#);
 }
 
