@@ -122,7 +122,7 @@ metrics! {
 /// Every how many requests of a shard one is timed.
 ///
 /// Smaller: reading the clock shows. Larger: a rare command's time is a guess for longer.
-pub const TIMED_EVERY: u64 = 128;
+pub(crate) const TIMED_EVERY: u64 = 128;
 
 /// What a shard counts per command.
 #[derive(Debug, Default)]

@@ -382,7 +382,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         if let Some(due) = self.tick_ms {
             sleep = sleep.min(Duration::from_millis(due.saturating_sub(now_ms)));
         }
-        if self.mesh.has_backlog() || self.draining.is_some() {
+        if self.draining.is_some() {
             sleep = sleep.min(Duration::from_millis(1));
         }
         sleep

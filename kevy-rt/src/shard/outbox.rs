@@ -31,6 +31,7 @@ struct Lane<S: 'static, Socket> {
 /// The outgoing side of a shard.
 pub(crate) struct Outbox<S: 'static, Socket> {
     lanes: Vec<Lane<S, Socket>>,
+    #[expect(clippy::vec_box, reason = "they travel boxed, and come back so")]
     pool: Vec<Box<Batch<S, Socket>>>,
     /// Lanes with a batch.
     filled: Vec<usize>,

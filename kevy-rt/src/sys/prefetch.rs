@@ -2,7 +2,7 @@
 
 /// Asks for the cache line that `line` starts in. A hint: it changes nothing that can be seen.
 #[inline(always)]
-pub fn prefetch_line<T: ?Sized>(line: &T) {
+pub(crate) fn prefetch_line<T: ?Sized>(line: &T) {
     let address = std::ptr::from_ref(line).cast::<i8>();
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing and faults on no address; SSE is part of x86-64.

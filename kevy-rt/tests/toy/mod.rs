@@ -14,11 +14,11 @@ use kevy_rt::{
 
 /// Words on a line.
 #[derive(Debug)]
-pub struct Lines;
+pub(crate) struct Lines;
 
 /// An error reply.
 #[derive(Debug)]
-pub struct Complaint(pub String);
+pub(crate) struct Complaint(pub(crate) String);
 
 impl From<Refusal> for Complaint {
     fn from(refusal: Refusal) -> Self {
@@ -85,7 +85,7 @@ impl Wire for Lines {
 
 /// A status reply.
 #[derive(Debug)]
-pub struct Said(pub &'static str);
+pub(crate) struct Said(pub(crate) &'static str);
 
 impl Encode<Lines> for Said {
     fn encode(self, reply: &mut Reply<'_, Lines>) {
@@ -133,9 +133,9 @@ impl<T: Encode<Lines>, E: Encode<Lines>> Encode<Lines> for Result<T, E> {
 
 /// A shard's data.
 #[derive(Debug, Default)]
-pub struct Db {
-    pub map: BTreeMap<Vec<u8>, Vec<u8>>,
-    pub now_ms: u64,
+pub(crate) struct Db {
+    pub(crate) map: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) now_ms: u64,
 }
 
 impl Store for Db {
@@ -152,7 +152,7 @@ impl Store for Db {
 
 /// What a connection remembers.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     is_locked: bool,
     reply: ReplyMode,
 }
@@ -179,7 +179,7 @@ impl<S> Open<S> for Memory {
 
 /// The commands.
 #[derive(Debug)]
-pub struct Toy;
+pub(crate) struct Toy;
 
 #[commands(store = Db, wire = Lines, session = Memory)]
 impl Toy {
@@ -304,10 +304,10 @@ impl Toy {
 
 server! {
     /// The toy server.
-    pub Server: store = Db, ports = [ Lines, Memory => [Toy] ]
+    pub(crate) Server: store = Db, ports = [ Lines, Memory => [Toy] ]
 }
 
 /// The text of a reply.
-pub fn text(bytes: Vec<u8>) -> String {
+pub(crate) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).expect("toy replies are text")
 }
