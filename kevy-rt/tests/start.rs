@@ -47,6 +47,14 @@ fn unix(path: &std::path::Path, mode: Option<u32>) -> Listen {
     Listen::Unix { path: path.into(), mode }
 }
 
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::yield_now();
+    }
+}
+
 /// Asks for an echo.
 fn answers(mut stream: impl Read + Write) -> bool {
     stream.write_all(b"echo hello\n").unwrap();
@@ -123,9 +131,17 @@ fn a_second_server_on_a_port_is_refused() {
         let port = address(&server, 0).port();
         let second = builder().reactor(reactor).listen(0, loopback(port)).start();
         assert!(matches!(second, Err(Error::Listen { .. })));
+        let client = TcpStream::connect(address(&server, 0)).unwrap();
+        assert!(answers(&client));
         stop(server);
-        // And the port is free at once, although connections of the first are still remembered.
-        let third = builder().reactor(reactor).shards(1).listen(0, loopback(port)).start();
+        // And the port is free again, although connections of the first are still remembered. For
+        // a moment it may be held by a process that another test is about to start.
+        let mut third = None;
+        wait_until("the port is free", || {
+            let again = builder().reactor(reactor).shards(1).listen(0, loopback(port));
+            third = again.start().ok();
+            third.is_some()
+        });
         stop(third.unwrap());
     }
 }
@@ -236,15 +252,12 @@ fn send_signal(child: &Child, signal: &str) {
 }
 
 fn end_of(mut child: Child) -> ExitStatus {
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        std::thread::yield_now();
-    }
-    child.kill().unwrap();
-    panic!("it did not end");
+    let mut status = None;
+    wait_until("its end", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    status.unwrap()
 }
 
 #[test]
@@ -322,5 +335,6 @@ fn threads_have_names_and_leave_nothing() {
         assert!(second.start().is_err());
         stop(first);
     }
-    assert_eq!((descriptors(), threads().lines().count()), before);
+    // A thread that was joined is on the system's list for a moment more.
+    wait_until("nothing is left", || (descriptors(), threads().lines().count()) == before);
 }
