@@ -150,7 +150,7 @@ impl Connection {
         flags(loading, stale, fast)
     )]
     fn select(session: &mut Session, config: &Config, index: &[u8]) -> Result<(), Error> {
-        let index = parse_integer(index).ok_or(Error::NOT_AN_INTEGER)?;
+        let index = integer(index).ok_or(Error::NOT_AN_INTEGER)?;
         let index = i32::try_from(index).map_err(|_| NO_INT)?;
         let index = u16::try_from(index).ok().filter(|index| *index < config.databases());
         session.dialect.db = index.ok_or(NO_SUCH_DATABASE)?;

@@ -32,9 +32,12 @@ pub(super) fn info(named: Named<'_>) -> Frame {
 
 fn command_info(command: &CommandInfo, subcommands: Vec<Frame>) -> Frame {
     let (first, last, step) = first_last_step(command);
+    let arity = arity(command);
+    // A subcommand's arguments count as its verb's.
+    let arity = if subcommands.is_empty() { arity } else { -arity.abs() };
     Frame::Array(vec![
         text(full_name(command)),
-        Frame::Integer(arity(command)),
+        Frame::Integer(arity),
         statuses(flags(command).into_iter().map(String::from)),
         Frame::Integer(first),
         Frame::Integer(last),
