@@ -52,7 +52,7 @@ impl fmt::Display for Peer {
 }
 
 /// What is known of a connection apart from its session.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ConnFacts {
     /// Its number, which no other connection of this process has had.
     pub id: u64,

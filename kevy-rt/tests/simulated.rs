@@ -366,3 +366,15 @@ fn who_half_closes_while_waiting_still_gets_all_replies() {
         assert!(server.is_closed(client));
     });
 }
+
+#[test]
+fn a_request_for_all_shards_knows_its_connection_where_that_lives() {
+    each_shard_count(17, |mut server| {
+        let clients: Vec<_> = (0..7).map(|_| server.connect(0)).collect();
+        for client in clients {
+            let replies = text(server.call(client, b"id\ncaller\n"));
+            let (id, caller) = replies.trim().split_once('\n').expect("two replies");
+            assert_eq!(id, caller);
+        }
+    });
+}

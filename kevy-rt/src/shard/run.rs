@@ -82,6 +82,9 @@ pub(crate) struct Engine<C: Commands, Socket> {
     pub(crate) waiting_for_credits: Vec<crate::conn::ConnId>,
 }
 
+/// A request for all shards that has its slot, and who sent it.
+type StartedAll<S> = (Box<Kept>, Ticket<S>, ConnFacts);
+
 /// What became of a request.
 enum Ran {
     /// It is answered, or under way.
@@ -574,7 +577,8 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         }
         if let Some((part, batch, ticket)) = own {
             let mut answer = self.parts.pop().unwrap_or_default();
-            self.run_part(command, ticket.scope, batch.args(&ticket), &mut answer);
+            let args = batch.args(&ticket);
+            self.run_part(command, Some(&conn.facts), ticket.scope, args, &mut answer);
             self.finish_part(conn, number, part, answer);
         }
         Ran::Done
@@ -621,12 +625,13 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     fn run_part(
         &mut self,
         command: &'static Command<C::Store>,
+        conn: Option<&ConnFacts>,
         scope: u64,
         args: Args<'_>,
         answer: &mut PartOut,
     ) {
         let Run::Gather { part, .. } = command.run else { unreachable!("sent as a part") };
-        let cx = Cx { now_ms: self.now_ms, scope, server: &self.server, conn: None };
+        let cx = Cx { now_ms: self.now_ms, scope, server: &self.server, conn };
         part(&mut self.store, &cx, args, answer);
     }
 
@@ -674,7 +679,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let Some(mut conn) = lent else { return };
         let started = self.start_all(&mut conn);
         self.server.conns.borrow_mut().give_back(conn);
-        let Some((kept, ticket)) = started else { return };
+        let Some((kept, ticket, facts)) = started else { return };
 
         let (command, args) = (ticket.command, kept.args());
         let Place { shard: me, shards } = self.server.place;
@@ -695,9 +700,9 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let mut own = self.parts.pop().unwrap_or_default();
         let guarded = catch_unwind(AssertUnwindSafe(|| match command.run {
             Run::Gather { whole, .. } if shards == 1 => {
-                self.call(whole, ticket.index, None, ticket.scope, args, &mut reply);
+                self.call(whole, ticket.index, Some(&facts), ticket.scope, args, &mut reply);
             }
-            _ => self.run_part(command, ticket.scope, args, &mut own),
+            _ => self.run_part(command, Some(&facts), ticket.scope, args, &mut own),
         }));
         if guarded.is_err() {
             survive_panic(&command.info);
@@ -715,8 +720,9 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         self.server.conns.borrow_mut().give_back(conn);
     }
 
-    /// Takes the request that a connection waits with, and a slot for its reply.
-    fn start_all(&mut self, conn: &mut Conn) -> Option<(Box<Kept>, Ticket<C::Store>)> {
+    /// Takes the request that a connection waits with, a slot for its reply, and a copy of what is
+    /// known of the connection, which is not lent while the request runs.
+    fn start_all(&mut self, conn: &mut Conn) -> Option<StartedAll<C::Store>> {
         conn.stall = Stall::No;
         let kept = conn.kept.take()?;
         let args = kept.args();
@@ -733,7 +739,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let scope = conn.state.scope;
         let empty = &mut Batch::<C::Store, Socket>::default();
         let ticket = empty.writer().ticket(conn.id, number, command, (index, conn.port), scope);
-        Some((kept, ticket))
+        Some((kept, ticket, conn.facts.clone()))
     }
 
     /// Runs what another shard sent. Connections that came along are left in `adopted`.
@@ -802,7 +808,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 *end = replies.mark();
             }
             Item::Part { ticket, answer, .. } => {
-                self.run_part(ticket.command, ticket.scope, batch.args(ticket), answer);
+                self.run_part(ticket.command, None, ticket.scope, batch.args(ticket), answer);
             }
             Item::Adopt(incoming) => adopted.extend(incoming.take()),
         }

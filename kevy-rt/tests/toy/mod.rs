@@ -233,6 +233,13 @@ impl Toy {
         found
     }
 
+    /// The connection's number, as a request for all shards sees it.
+    #[command(route = all, loose, gather = sum)]
+    fn caller(db: &Db, cx: &Cx) -> u64 {
+        let _ = db;
+        cx.conn().map_or(0, |conn| conn.id)
+    }
+
     /// Answers its argument.
     #[command(route = local)]
     fn echo(text: &[u8]) -> &[u8] {
