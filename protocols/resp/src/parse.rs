@@ -316,8 +316,8 @@ struct Opening {
 }
 
 impl Opening {
-    /// No word that starts a request is such an opening.
-    const NONE: Opening = Opening { word: 0, verb: 0, left: 0, next: 0 };
+    /// Whatever its word is, no input is as long.
+    const NONE: Opening = Opening { word: 0, verb: 0, left: 0, next: usize::MAX };
 
     #[inline(always)]
     fn read(word: u64) -> Option<Opening> {
@@ -550,6 +550,7 @@ mod tests {
             b"*1\0\r\n$4\r\nPING\r\n",
             b"*1\r\n$4\0\r\nPING\r\n",
             b"*1\r\nPING",
+            &[0; 100],
         ] {
             assert_eq!(requests(stream), [""; 0], "{}", stream.escape_ascii());
         }
