@@ -9,6 +9,8 @@ use crate::help::help;
 use crate::session::Session;
 
 const NO_CONFIG_FILE: Error = Error::new("ERR The server is running without a config file");
+const NO_REWRITE: Error =
+    Error::new("ERR Rewriting config file: this server leaves it to those who write it");
 
 /// The set of CONFIG's subcommands.
 #[derive(Debug)]
@@ -63,8 +65,11 @@ impl Configuration {
         complexity = "O(1)",
         flags(admin, noscript, loading, stale)
     )]
-    fn rewrite() -> Error {
-        NO_CONFIG_FILE
+    fn rewrite(config: &Config) -> Error {
+        match config.file() {
+            Some(_) => NO_REWRITE,
+            None => NO_CONFIG_FILE,
+        }
     }
 
     /// Show helpful text about the different subcommands

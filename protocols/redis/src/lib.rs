@@ -13,8 +13,7 @@
 //! ```
 //!
 //! [`Redis`] joins the sets to a server. One of your own may hold them beside sets of your own: its
-//! store implements `Has` for [`Store`](store::Store), [`Keyspace`](store::Keyspace),
-//! [`Db`](store::Db) and [`Config`](config::Config).
+//! store implements `Has` for [`Store`] and for what that is made of.
 #![forbid(unsafe_code)]
 
 pub mod client;

@@ -421,8 +421,12 @@ fn read(directive: &Directive, words: &[&[u8]], current: &[u8]) -> Result<Text, 
     }
 }
 
+/// A setting as the log may have it.
 fn named(directive: &Directive, value: &[u8]) -> String {
-    format!("{} {}", directive.name, value.escape_ascii())
+    match directive.is_secret {
+        true => directive.name.to_owned(),
+        false => format!("{} {}", directive.name, value.escape_ascii()),
+    }
 }
 
 #[cfg(test)]
@@ -535,5 +539,7 @@ mod tests {
         let promises: Vec<_> = config.broken_promises().map(|(setting, _)| setting).collect();
         assert_eq!(promises, ["save 900 1"]);
         assert_eq!(config.idle_settings(), ["hz 20"]);
+        assert_eq!(change(&mut config, &[("hz", "10"), ("masterauth", "secret")]), Ok(()));
+        assert_eq!(config.idle_settings(), ["masterauth"]);
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Directive {
     pub(super) effect: Effect,
     /// Whether CONFIG GET answers it only by its full name.
     pub(super) is_hidden: bool,
+    /// Whether its value stays out of the log.
+    pub(super) is_secret: bool,
 }
 
 /// Who may change a directive, and when.
@@ -54,6 +56,7 @@ const fn directive(name: &'static str, default: &'static str, kind: Kind) -> Dir
         change: Change::Anytime,
         effect: Effect::None,
         is_hidden: false,
+        is_secret: false,
     }
 }
 
@@ -108,6 +111,10 @@ impl Directive {
 
     const fn hidden(self) -> Self {
         Directive { is_hidden: true, ..self }
+    }
+
+    const fn secret(self) -> Self {
+        Directive { is_secret: true, ..self }
     }
 
     /// It does what it says.
@@ -265,8 +272,8 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     number("loading-process-events-interval-bytes", "2097152", 1024, INT).hidden(),
     text("logfile", "").at_start().works(),
     one_of("loglevel", "notice", &["debug", "verbose", "notice", "warning"]).at_start().works(),
-    text("masterauth", ""),
-    text("masteruser", ""),
+    text("masterauth", "").secret(),
+    text("masteruser", "").secret(),
     number("maxclients", "10000", 1, u32::MAX as i128).works(),
     memory("maxmemory", "0", 0, u64::MAX as i128).promised(NO_EVICTION),
     directive(
@@ -332,7 +339,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     yes_no("replica-read-only", "yes").alias("slave-read-only"),
     yes_no("replica-serve-stale-data", "yes").alias("slave-serve-stale-data"),
     words("replicaof", "", kind::master).alias("slaveof").at_start().refused(NO_REPLICATION),
-    text("requirepass", "").works(),
+    text("requirepass", "").secret().works(),
     one_of("sanitize-dump-payload", "no", &["no", "yes", "clients"]),
     words("save", "", kind::save_points).promised(NOT_KEPT),
     text("server_cpulist", "").at_start(),
@@ -348,7 +355,9 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     yes_no("stop-writes-on-bgsave-error", "yes"),
     memory("stream-node-max-bytes", "4096", 0, LONG),
     number("stream-node-max-entries", "100", 0, LONG),
-    one_of("supervised", "no", &["upstart", "systemd", "auto", "no"]).at_start(),
+    one_of("supervised", "no", &["upstart", "systemd", "auto", "no"])
+        .at_start()
+        .promised("no service manager is told anything; make it a simple service"),
     yes_no("syslog-enabled", "no")
         .at_start()
         .promised("the log goes to `logfile`, or to the standard output"),
@@ -371,11 +380,11 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     text("tls-ciphersuites", ""),
     text("tls-client-cert-file", ""),
     text("tls-client-key-file", ""),
-    text("tls-client-key-file-pass", ""),
+    text("tls-client-key-file-pass", "").secret(),
     yes_no("tls-cluster", "no").refused(NO_TLS),
     text("tls-dh-params-file", ""),
     text("tls-key-file", ""),
-    text("tls-key-file-pass", ""),
+    text("tls-key-file-pass", "").secret(),
     number("tls-port", "0", 0, 65535).refused(NO_TLS),
     yes_no("tls-prefer-server-ciphers", "no"),
     text("tls-protocols", ""),
