@@ -64,11 +64,11 @@ mod tests {
 
     #[test]
     fn an_optional_address_may_be_missing() {
-        // 192.0.2.0/24 is for documentation: no machine has it.
-        let found = addresses_of(&["--port", "7", "--bind", "127.0.0.1", "-192.0.2.1"]);
+        // 203.0.113.0/24 is for documentation: no machine has it.
+        let found = addresses_of(&["--port", "7", "--bind", "127.0.0.1", "-203.0.113.77"]);
         assert_eq!(found, Ok(vec![tcp("127.0.0.1:7")]));
-        let found = addresses_of(&["--port", "7", "--bind", "192.0.2.1"]);
-        assert_eq!(found, Ok(vec![tcp("192.0.2.1:7")]), "the runtime says what is wrong");
+        let found = addresses_of(&["--port", "7", "--bind", "203.0.113.77"]);
+        assert_eq!(found, Ok(vec![tcp("203.0.113.77:7")]), "the runtime says what is wrong");
     }
 
     #[test]

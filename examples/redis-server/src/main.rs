@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use kevy_redis::Redis;
 use kevy_redis::config::Config;
 use kevy_redis::configuration::log_settings_without_effect;
+use kevy_redis::connection::REDIS_VERSION;
 use kevy_rt::{Builder, Runtime};
 use tracing::{error, info};
 
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
 /// Reads the configuration, goes to its directory and opens its log.
 fn configure(arguments: Vec<OsString>) -> Result<Config, String> {
     let mut config = Config::from_arguments(arguments).map_err(|error| {
-        format!("\n*** FATAL CONFIG FILE ERROR ({}) ***\n{error}", usage::version())
+        format!("\n*** FATAL CONFIG FILE ERROR (Redis {REDIS_VERSION}) ***\n{error}")
     })?;
     config.enter_dir().map_err(|error| format!("Can't enter the directory `dir`: {error}"))?;
     logging::start(&config).map_err(|error| format!("Can't open the log file: {error}"))?;
