@@ -58,11 +58,9 @@ pub(crate) fn check(stream: &[u8]) {
             check_bounds(request, &limits);
         }
         let mut random = seed(stream);
-        for longest in [3, 40, 1000, 20_000] {
-            for gather in [false, true] {
-                let pieces = say(stream, limits, gather, |_| next(&mut random) as usize % longest);
-                assert_eq!(whole, pieces);
-            }
+        for (longest, gather) in [(3, true), (40, false), (1000, true), (20_000, true)] {
+            let pieces = say(stream, limits, gather, |_| next(&mut random) as usize % longest);
+            assert_eq!(whole, pieces);
         }
         if stream.len() < 4096 {
             assert_eq!(whole, say(stream, limits, true, |_| 1));

@@ -98,3 +98,38 @@ impl Encode<Resp> for &Error {
         reply.error_bytes(&self.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kevy_rt::Out;
+
+    use super::*;
+    use crate::Dialect;
+
+    #[test]
+    fn refusals_have_the_words_of_redis() {
+        for (refusal, text) in [
+            (Refusal::Syntax, "ERR syntax error"),
+            (Refusal::Arity("GET"), "ERR wrong number of arguments for 'get' command"),
+            (
+                Refusal::Arity("CLIENT LIST"),
+                "ERR wrong number of arguments for 'client|list' command",
+            ),
+            (Refusal::NotAnInteger, "ERR value is not an integer or out of range"),
+            (Refusal::NotAFloat, "ERR value is not a valid float"),
+            (Refusal::Denied, "NOAUTH Authentication required."),
+            (Refusal::TooManyConnections, "ERR max number of clients reached"),
+        ] {
+            assert_eq!(Error::from(refusal).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn an_error_stays_on_its_line_and_is_counted() {
+        let mut out = Out::default();
+        let mut reply = Reply::<Resp>::in_scope(&mut out, Dialect::default());
+        reply.put(Error::text("ERR no\r\n+OK\r\n".to_owned()));
+        assert_eq!(out.flat(), b"-ERR no  +OK  \r\n");
+        assert_eq!(out.errors(), 1);
+    }
+}

@@ -210,3 +210,81 @@ tuple!(1: A a);
 tuple!(2: A a B b);
 tuple!(3: A a B b C c);
 tuple!(4: A a B b C c D d);
+
+#[cfg(test)]
+mod tests {
+    use kevy_rt::{ATTACH_BYTES, Out};
+
+    use super::*;
+    use crate::{Dialect, Error, Frame};
+
+    fn written<T: Encode<Resp>>(value: T, resp3: bool) -> String {
+        let mut out = Out::default();
+        Reply::in_scope(&mut out, Dialect { db: 0, resp3 }).put(value);
+        out.flat().escape_ascii().to_string().replace("\\r\\n", " ")
+    }
+
+    /// Checks both dialects.
+    fn check<T: Encode<Resp> + Clone>(value: T, resp2: &str, resp3: &str) {
+        assert_eq!(written(value.clone(), false), resp2);
+        assert_eq!(written(value, true), resp3);
+    }
+
+    /// Checks a value that is the same in both dialects.
+    fn check_same<T: Encode<Resp> + Clone>(value: T, both: &str) {
+        check(value, both, both);
+    }
+
+    #[test]
+    fn what_is_the_same_in_both_dialects() {
+        check_same((), "+OK ");
+        check_same(Status::PONG, "+PONG ");
+        check_same(OwnedStatus("string".to_owned()), "+string ");
+        check_same(true, ":1 ");
+        check_same(false, ":0 ");
+        check_same(0_i64, ":0 ");
+        check_same(-7_i32, ":-7 ");
+        check_same(i64::MIN, ":-9223372036854775808 ");
+        check_same(i64::MAX, ":9223372036854775807 ");
+        check_same(u64::MAX, ":18446744073709551615 ");
+        check_same(99_usize, ":99 ");
+        check_same(100_u32, ":100 ");
+        check_same(1000_u32, ":1000 ");
+        check_same(&b"a\0b"[..], "$3 a\\x00b ");
+        check_same("", "$0  ");
+        check_same(vec![b'x'; 12], "$12 xxxxxxxxxxxx ");
+        check_same(Some("a"), "$1 a ");
+        check_same(vec![1_i64, 2], "*2 :1 :2 ");
+        check_same(&["a", "b"][..], "*2 $1 a $1 b ");
+        check_same([Ok(1_i64), Err(Error::SYNTAX)], "*2 :1 -ERR syntax error ");
+        check_same((1_i64, "a", [2_i64; 0]), "*3 :1 $1 a *0 ");
+    }
+
+    #[test]
+    fn what_each_dialect_writes_in_its_way() {
+        check(None::<i64>, "$-1 ", "_ ");
+        check(Null, "$-1 ", "_ ");
+        check(NilArray, "*-1 ", "_ ");
+        check(Bool(true), ":1 ", "#t ");
+        check(Bool(false), ":0 ", "#f ");
+        check(Double(0.5), "$3 0.5 ", ",0.5 ");
+        check(Double(f64::NEG_INFINITY), "$4 -inf ", ",-inf ");
+        check(BigNumber("123".into()), "$3 123 ", "(123 ");
+        check(Verbatim("txt", "abc"), "$3 abc ", "=7 txt:abc ");
+        check(Map(vec![("a", 1_i64), ("b", 2)]), "*4 $1 a :1 $1 b :2 ", "%2 $1 a :1 $1 b :2 ");
+        check(Set(vec!["a"]), "*1 $1 a ", "~1 $1 a ");
+        check(Push(vec!["a"]), "*1 $1 a ", ">1 $1 a ");
+        let frame = Frame::map([("a", Frame::set([1_i64])), ("b", Frame::from(None::<i64>))]);
+        check(frame, "*4 $1 a *1 :1 $1 b $-1 ", "%2 $1 a ~1 :1 $1 b _ ");
+    }
+
+    #[test]
+    fn a_large_value_is_attached() {
+        let large = Shared::new(vec![b'x'; ATTACH_BYTES]);
+        let mut out = Out::default();
+        let mut reply = Reply::in_scope(&mut out, Dialect::default());
+        reply.put(Some(Value::Shared(&large)));
+        assert_eq!(out.flat(), format!("${ATTACH_BYTES}\r\n\r\n").as_bytes());
+        assert_eq!(out.len(), out.flat().len() + ATTACH_BYTES);
+    }
+}

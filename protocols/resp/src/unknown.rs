@@ -44,3 +44,56 @@ fn quoted(arg: &[u8], room: usize) -> &[u8] {
     let arg = &arg[..arg.len().min(room)];
     &arg[..memchr::memchr(0, arg).unwrap_or(arg.len())]
 }
+
+#[cfg(test)]
+mod tests {
+    use kevy_rt::{Out, Span};
+
+    use super::*;
+    use crate::Dialect;
+
+    fn refusal(args: &[&[u8]], container: Option<&'static str>) -> String {
+        let mut at = 0;
+        let spans: Vec<_> = args
+            .iter()
+            .map(|arg| {
+                at += arg.len();
+                Span::new(at - arg.len(), arg.len())
+            })
+            .collect();
+        let (buffer, mut out) = (args.concat(), Out::default());
+        let mut reply = Reply::in_scope(&mut out, Dialect::default());
+        refuse(Args::new(&buffer, &spans, &[]), container, &mut reply);
+        assert_eq!(out.errors(), 1);
+        out.flat().escape_ascii().to_string()
+    }
+
+    #[test]
+    fn verbs() {
+        let unknown = |verb: &str, args: &str| {
+            format!("-ERR unknown command '{verb}', with args beginning with: {args}\\r\\n")
+                .replace('\'', "\\'")
+        };
+        assert_eq!(refusal(&[b"foo"], None), unknown("foo", ""));
+        assert_eq!(refusal(&[b"foo", b"a", b"", b"c"], None), unknown("foo", "'a' '' 'c' "));
+        assert_eq!(refusal(&[b"f\ro\no", b"a\0b"], None), unknown("f o o", "'a' "));
+        let long = "x".repeat(200);
+        assert_eq!(refusal(&[long.as_bytes()], None), unknown(&long[..128], ""));
+        let args = |len: usize| format!("'{}' 'b' ", &long[..len]);
+        assert_eq!(refusal(&[b"foo", &[b'x'; 124], b"b"], None), unknown("foo", &args(124)));
+        let args = format!("'{}' ", &long[..125]);
+        assert_eq!(refusal(&[b"foo", &[b'x'; 125], b"b"], None), unknown("foo", &args));
+    }
+
+    #[test]
+    fn subcommands() {
+        assert_eq!(
+            refusal(&[b"client", b"foo\nbar"], Some("client")),
+            "-ERR unknown subcommand \\'foo bar\\'. Try CLIENT HELP.\\r\\n"
+        );
+        assert_eq!(
+            refusal(&[b"CLIENT"], Some("CLIENT")),
+            "-ERR wrong number of arguments for \\'client\\' command\\r\\n"
+        );
+    }
+}
