@@ -41,26 +41,25 @@ pub(crate) struct Time {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: Instant,
-    start_unix: Duration,
+    start_unix_ns: u64,
 }
 
 impl Clock {
     /// Starts now.
     pub(crate) fn start() -> Self {
         let start_unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Clock { start: Instant::now(), start_unix }
+        Clock { start: Instant::now(), start_unix_ns: start_unix.as_nanos() as u64 }
     }
 
     /// When it started, in milliseconds since the Unix epoch.
     pub(crate) fn started_ms(&self) -> u64 {
-        self.start_unix.as_millis() as u64
+        self.start_unix_ns / 1_000_000
     }
 
     #[inline]
     pub(crate) fn now(&self) -> Time {
         let steady_ns = self.start.elapsed().as_nanos() as u64;
-        let unix_ns = self.start_unix.as_nanos() as u64 + steady_ns;
-        Time { steady_ns, unix_ms: unix_ns / 1_000_000 }
+        Time { steady_ns, unix_ms: (self.start_unix_ns + steady_ns) / 1_000_000 }
     }
 }
 
@@ -96,7 +95,8 @@ pub(crate) enum Event<'a, Socket> {
     Sent { conn: ConnId, out: Out },
     /// The other side will send no more. It may still read.
     Ended { conn: ConnId },
-    /// The connection broke. What was in flight is dropped; close it.
+    /// The connection broke. What was in flight is dropped, and so is what is sent from now on;
+    /// close it. No other event of it follows.
     Broken { conn: ConnId },
 }
 

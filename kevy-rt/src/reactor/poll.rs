@@ -101,27 +101,24 @@ impl PollReactor {
     /// Makes the reactor of a shard.
     ///
     /// # Errors
-    /// When the system has no room to watch the listeners.
+    /// When a listener can't be made not to block.
     ///
     /// # Panics
     /// When the shard's waker is no poller's.
     pub(crate) fn new(parts: Parts) -> io::Result<Self> {
         let Parts { shard, listeners, keepalive, clock, process } = parts;
         let poller = process.wakers[shard].as_poller().expect("it wakes this reactor").clone();
-        let watch = |(at, listener): (usize, Listener)| {
+        let listeners = listeners.into_iter().enumerate().map(|(at, listener)| {
             listener.socket.set_nonblocking(true)?;
-            let mut watched = Watched::new(listener, poller.clone(), LISTENER_KEYS + at);
-            watched.set_interest(Interest::READING)?;
-            Ok(watched)
-        };
-        let listeners = listeners.into_iter().enumerate().map(watch);
+            Ok(Watched::new(listener, poller.clone(), LISTENER_KEYS + at))
+        });
         let acceptor = Acceptor {
             listeners: listeners.collect::<io::Result<_>>()?,
             keepalive,
-            is_accepting: true,
+            is_accepting: false,
             paused_until_ns: None,
         };
-        Ok(PollReactor {
+        let mut reactor = PollReactor {
             poller,
             events: Events::new(),
             process,
@@ -132,7 +129,9 @@ impl PollReactor {
             ready: VecDeque::new(),
             known: VecDeque::new(),
             buffer: vec![0; RECEIVE_BYTES].into(),
-        })
+        };
+        reactor.set_accepting(true);
+        Ok(reactor)
     }
 
     fn next_told(&mut self) -> Option<Told> {
@@ -217,6 +216,7 @@ impl PollReactor {
         if !concerns_one_connection(&error) {
             tracing::warn!(%error, "can't accept connections, trying again shortly");
             self.pause_accepting();
+            self.watch_listeners();
         }
         None
     }
@@ -224,7 +224,6 @@ impl PollReactor {
     fn pause_accepting(&mut self) {
         let until_ns = self.clock.now().steady_ns + ACCEPT_PAUSE.as_nanos() as u64;
         self.acceptor.paused_until_ns = Some(until_ns);
-        self.watch_listeners();
     }
 
     /// Accepts again if the pause is over; else shortens `wait` to its end.
@@ -246,8 +245,7 @@ impl PollReactor {
         let mut watched = acceptor.listeners.iter_mut();
         if let Err(error) = watched.try_for_each(|watched| watched.set_interest(interest)) {
             tracing::warn!(%error, "can't watch the listeners, trying again shortly");
-            let until_ns = self.clock.now().steady_ns + ACCEPT_PAUSE.as_nanos() as u64;
-            acceptor.paused_until_ns = Some(until_ns);
+            self.pause_accepting();
         }
     }
 

@@ -15,8 +15,6 @@ pub(crate) struct Interest {
 }
 
 impl Interest {
-    pub(crate) const READING: Interest = Interest { reading: true, writing: false };
-
     fn is_none(self) -> bool {
         !(self.reading || self.writing)
     }

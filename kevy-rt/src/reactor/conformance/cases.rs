@@ -436,17 +436,53 @@ pub(super) fn a_shard_wakes_another<S: Subject>() {
 }
 
 pub(super) fn a_sleep_ends_by_itself<S: Subject>() {
-    const SLEEP: Duration = Duration::from_millis(30);
     let mut bench = Bench::<S>::new();
     bench.settle();
+    sleeps(&mut bench);
+}
+
+/// It sleeps for as long as it is told to, more or less, rather than spin.
+fn sleeps<S: Subject>(bench: &mut Bench<S>) {
+    const SLEEP: Duration = Duration::from_millis(30);
     let start = Instant::now();
     let mut turns = 0;
-    while start.elapsed() < SLEEP {
-        bench.reactor.turn(Some(SLEEP - start.elapsed())).unwrap();
-        assert!(!bench.take_event());
+    while let Some(left) = SLEEP.checked_sub(start.elapsed()) {
+        bench.reactor.turn(Some(left)).unwrap();
+        while bench.take_event() {}
         turns += 1;
     }
-    assert!(turns < 10, "it sleeps rather than spins");
+    assert!(turns < 10, "it turned {turns} times");
+}
+
+pub(super) fn those_that_are_gone_keep_nobody_awake<S: Subject>() {
+    let mut bench = Bench::<S>::new();
+    // One that was read to its end; those whose end, or reset, nobody asks for.
+    let (ended, _, far) = bench.pair();
+    drop(far);
+    bench.run_until("the end", |bench| bench.records[ended].ends == 1);
+    for is_reset in [false, true] {
+        let (_, transport, far) = bench.tcp_pair();
+        bench.reactor.set_reading(transport, false);
+        bench.settle();
+        if is_reset { reset(far) } else { drop(far) }
+    }
+    let (_, transport, far) = bench.pair();
+    bench.reactor.set_reading(transport, false);
+    bench.settle();
+    drop(far);
+    bench.settle();
+    sleeps(&mut bench);
+}
+
+pub(super) fn an_urgent_byte_keeps_nobody_awake<S: Subject>() {
+    let mut bench = Bench::<S>::new();
+    let (conn, _, far) = bench.tcp_pair();
+    SockRef::from(&far).send_out_of_band(b"!").unwrap();
+    bench.settle();
+    sleeps(&mut bench);
+    write(&far, b"plain");
+    bench.run_until("bytes", |bench| bench.records[conn].received.ends_with(b"plain"));
+    sleeps(&mut bench);
 }
 
 pub(super) fn leftovers_keep_it_awake<S: Subject>() {

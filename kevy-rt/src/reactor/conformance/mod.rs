@@ -8,10 +8,10 @@
 mod bench;
 mod cases;
 mod lone;
+mod random;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use super::poll::PollReactor;
 use super::{Parts, Reactor};
@@ -51,7 +51,7 @@ impl Subject for Poll {
 #[cfg(target_os = "linux")]
 mod uring {
     use std::marker::PhantomData;
-    use std::sync::LazyLock;
+    use std::sync::{Arc, LazyLock};
 
     use super::*;
     use crate::reactor::uring::{Rings, UringReactor, find_setup};
@@ -201,9 +201,12 @@ conformance! {
             a_wake_before_a_sleep_ends_it,
             a_shard_wakes_another,
             a_sleep_ends_by_itself,
+            those_that_are_gone_keep_nobody_awake,
+            an_urgent_byte_keeps_nobody_awake,
             leftovers_keep_it_awake,
             readiness_shows_without_a_turn,
         }
+        random::{any_order_of_calls_keeps_streams_whole}
         lone::{
             without_descriptors_accepting_pauses,
             nothing_is_left_open,
