@@ -140,6 +140,8 @@ pub(crate) struct Conn {
     /// Bytes handed to the reactor and not yet reported sent; zero when no send is in flight.
     pub(crate) sending_bytes: usize,
     pub(crate) is_sending: bool,
+    /// Its replies wait until then for those that other shards owe.
+    pub(crate) deferred_until_ns: Option<u64>,
     pub(crate) is_reading: bool,
     /// Nothing more comes, or nothing more is to be read: it is closed when it is through.
     pub(crate) is_ended: bool,

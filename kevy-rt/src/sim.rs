@@ -88,7 +88,7 @@ impl<C: Commands> Simulation<C> {
                 reactor: SimReactor::new(network.clone()),
                 mesh,
                 hasher: hasher.clone(),
-                is_crowded: true,
+                is_crowded: seed & 1 == 1,
             })
         };
         let shards = Mesh::connect(shards).into_iter().enumerate().map(shard).collect();

@@ -123,7 +123,9 @@ proptest! {
 
 fn each_shard_count(seed: u64, mut test: impl FnMut(Simulation<Server>)) {
     for shards in SHARDS {
-        test(Simulation::with_limits(&(), shards, seed, small_limits()));
+        for seed in [2 * seed, 2 * seed + 1] {
+            test(Simulation::with_limits(&(), shards, seed, small_limits()));
+        }
     }
 }
 

@@ -38,12 +38,14 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             return;
         }
         let server = &self.engine.server;
+        let before = server.process.connections.fetch_add(1, Ordering::Relaxed);
+        let is_full = before >= server.limits.get().connections;
         let shard = {
             let mut placed = server.process.placed.lock().unwrap_or_else(|held| held.into_inner());
             // Its own shard first: a hand-over costs a message.
             let me = server.place.shard;
             let fewest = placed.iter().copied().min().unwrap_or(0);
-            let shard = if placed[me] == fewest {
+            let shard = if is_full || placed[me] == fewest {
                 me
             } else {
                 placed.iter().position(|&count| count == fewest).unwrap_or(me)
@@ -51,16 +53,15 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             placed[shard] += 1;
             shard
         };
-        server.process.connections.fetch_add(1, Ordering::Relaxed);
         if shard == server.place.shard {
-            self.adopt(incoming);
+            self.adopt(incoming, is_full);
         } else {
             self.engine.outbox.push_free(shard, Item::Adopt(Some(incoming)));
         }
     }
 
-    /// Takes a connection in that was placed here.
-    pub(super) fn adopt(&mut self, incoming: Incoming<R::Socket>) {
+    /// Takes a connection in that was placed here; one too many is told so and closed.
+    pub(super) fn adopt(&mut self, incoming: Incoming<R::Socket>, is_full: bool) {
         let server = &self.engine.server;
         let listening = &server.process.listeners[incoming.listener as usize];
         let port = listening.port;
@@ -81,8 +82,6 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         };
         let mut out = Out::default();
         let ports = C::ports();
-        let is_full =
-            server.process.connections.load(Ordering::Relaxed) > server.limits.get().connections;
         let opened = if is_full {
             (ports[port].refuse)(Refusal::TooManyConnections, 0, &mut out);
             None
@@ -110,6 +109,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             out,
             sending_bytes: 0,
             is_sending: false,
+            deferred_until_ns: None,
             is_reading: true,
             is_ended: false,
             is_dirty: false,
