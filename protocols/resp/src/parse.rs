@@ -607,6 +607,13 @@ mod tests {
         let text = "ERR Protocol error: too big bulk count string";
         assert_eq!(refusal(&[head, b"1".to_vec()].concat(), LIMITS), text);
 
+        let limits = ParseLimits { args: 2, argument_bytes: 12, ..LIMITS };
+        assert_eq!(refusal(&bulk(&[b"GET", &[b'k'; 12]]), limits), "nothing");
+        let text = "ERR Protocol error: invalid multibulk length";
+        assert_eq!(refusal(&bulk(&[b"SET", b"k", b"v"]), limits), text);
+        let text = "ERR Protocol error: invalid bulk length";
+        assert_eq!(refusal(&bulk(&[b"GET", &[b'k'; 13]]), limits), text);
+
         let limits = ParseLimits { request_bytes: 20, ..LIMITS };
         assert_eq!(refusal(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n", limits), "nothing");
         let text = "ERR Protocol error: too big request";
