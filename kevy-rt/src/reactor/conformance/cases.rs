@@ -401,6 +401,8 @@ pub(super) fn a_wake_ends_a_sleep<S: Subject>() {
     assert!(start.elapsed() < PATIENCE);
     assert!(!bench.take_event());
     waking.join().unwrap();
+    bench.settle();
+    sleeps(&mut bench);
 }
 
 pub(super) fn a_wake_before_a_sleep_ends_it<S: Subject>() {

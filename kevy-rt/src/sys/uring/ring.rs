@@ -58,10 +58,15 @@ impl Setup {
         Setup { task_work, pool, submissions: SUBMISSIONS, completions: COMPLETIONS }
     }
 
+    /// With queues that overflow when a few sockets are busy.
+    pub(crate) fn crowded(self) -> Self {
+        Setup { submissions: 8, completions: 8, ..self }
+    }
+
     /// With so little of everything that it runs out all the time.
     #[cfg(test)]
     pub(crate) fn scarce(task_work: TaskWork, pool: Pool) -> Self {
-        Setup { task_work, pool: pool.scarce(), submissions: 4, completions: 8 }
+        Setup::new(task_work, pool.scarce()).crowded()
     }
 }
 
