@@ -4,6 +4,7 @@
 //! here, with how far it was parsed; a large argument is gathered in an allocation of its own,
 //! which later becomes the value.
 
+use crate::pool;
 use crate::shared::Shared;
 use crate::wire::Resume;
 
@@ -29,11 +30,22 @@ impl Gathering {
         let part = &bytes[..bytes.len().min(self.len - self.bytes.len())];
         let needed = self.bytes.len() + part.len();
         if needed > self.bytes.capacity() {
-            let room = needed.saturating_mul(ROOM_PER_BYTE).min(self.len);
-            self.bytes.reserve_exact(room - self.bytes.len());
+            self.make_room(needed);
         }
         self.bytes.extend_from_slice(part);
         part.len()
+    }
+
+    /// Memory that is kept anyway may be taken for all of it; fresh memory only for what arrived.
+    fn make_room(&mut self, needed: usize) {
+        let room = needed.saturating_mul(ROOM_PER_BYTE).min(self.len);
+        match pool::take(self.len) {
+            Some(mut kept) => {
+                kept.extend_from_slice(&self.bytes);
+                self.bytes = kept;
+            }
+            None => self.bytes.reserve_exact(room - self.bytes.len()),
+        }
     }
 }
 

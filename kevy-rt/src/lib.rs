@@ -42,17 +42,18 @@ mod commands;
 mod conn;
 mod cx;
 pub mod gather;
+mod hash;
 mod input;
 mod limits;
 mod mesh;
 mod metrics;
+mod pool;
 mod reactor;
 mod reply_queue;
-mod hash;
-mod shard;
-pub mod sim;
 mod runtime;
+mod shard;
 mod shared;
+pub mod sim;
 mod start;
 mod sys;
 #[doc(hidden)]
@@ -61,9 +62,9 @@ pub mod table;
 pub mod testing;
 mod wire;
 
+pub use args::{Arg, Args, Cursor, Key, MANY, Rest, Span, add_counts, parse_float, parse_integer};
 #[doc(hidden)]
 pub use args::{KeyArg, is_key};
-pub use args::{Arg, Args, Cursor, Key, MANY, Rest, Span, add_counts, parse_float, parse_integer};
 pub use commands::{
     ArgInfo, CheckFn, Command, CommandInfo, CommandSet, Commands, Has, KeyRange, MergeFn, Open,
     PartFn, Place, Port, ReplyMode, Route, Run, RunFn, Session, SessionFn, SessionState, Store,

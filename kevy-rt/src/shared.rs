@@ -6,6 +6,8 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::pool;
+
 /// From this many bytes on a value is attached to an output rather than copied into it.
 ///
 /// Smaller: gathering costs more than the copy it saves. Larger: a copy of this size shows.
@@ -13,22 +15,42 @@ pub const ATTACH_BYTES: usize = 64 * 1024;
 
 /// Bytes that are never changed and freed with their last handle. Cloning counts, it doesn't copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shared(Arc<Vec<u8>>);
+pub struct Shared(Arc<Bytes>);
+
+/// Bytes whose memory is kept for the next large value.
+#[derive(Debug, PartialEq, Eq)]
+struct Bytes(Vec<u8>);
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        pool::give(std::mem::take(&mut self.0));
+    }
+}
 
 impl Shared {
     /// Takes over `bytes` without a copy.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Shared(Arc::new(bytes))
+        Shared(Arc::new(Bytes(bytes)))
+    }
+
+    /// Copies `bytes`, into memory that was kept from an earlier value if there is some.
+    pub fn copy_of(bytes: &[u8]) -> Self {
+        let mut copy = pool::take(bytes.len()).unwrap_or_else(|| Vec::with_capacity(bytes.len()));
+        copy.extend_from_slice(bytes);
+        Shared::new(copy)
     }
 
     /// The bytes themselves if this is the only handle, else a copy of them.
     pub fn into_vec(self) -> Vec<u8> {
-        Arc::try_unwrap(self.0).unwrap_or_else(|shared| shared.to_vec())
+        match Arc::try_unwrap(self.0) {
+            Ok(mut bytes) => std::mem::take(&mut bytes.0),
+            Err(shared) => shared.0.clone(),
+        }
     }
 
     /// The bytes, to be changed in place, if this is the only handle.
     pub fn get_mut(&mut self) -> Option<&mut Vec<u8>> {
-        Arc::get_mut(&mut self.0)
+        Arc::get_mut(&mut self.0).map(|bytes| &mut bytes.0)
     }
 }
 
@@ -36,7 +58,7 @@ impl Deref for Shared {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.0.0
     }
 }
 

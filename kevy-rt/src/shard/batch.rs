@@ -188,7 +188,7 @@ impl<S: 'static, Socket> ArgsWriter<'_, S, Socket> {
                 Value::Shared(shared) => Some(shared.clone()),
                 // One copy here, and the owner keeps what it gets.
                 Value::Slice(bytes) if bytes.len() >= GATHER_BYTES => {
-                    Some(Shared::new(bytes.to_vec()))
+                    Some(Shared::copy_of(bytes))
                 }
                 Value::Slice(_) => None,
             };
