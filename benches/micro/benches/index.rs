@@ -48,7 +48,9 @@ fn record(key: &Key) -> Record {
 
 fn filled(keys: &[Key]) -> Index {
     let mut index = Index::default();
-    keys.iter().for_each(|key| drop(index.insert(record(key))));
+    for key in keys {
+        index.insert(record(key));
+    }
     index
 }
 
@@ -60,8 +62,8 @@ fn requests(size: usize) -> Vec<[Key; BURST_REQUESTS]> {
     (0..bursts).map(burst).collect()
 }
 
-fn look_up(index: &Index, key: &Key) -> usize {
-    index.find(key.hash, &key.bytes).map_or(0, |id| index.get(id).value().len())
+fn look_up(index: &Index, key: &Key) {
+    black_box(index.find(key.hash, &key.bytes).map(|id| index.get(id).value().bytes()));
 }
 
 fn prefetch(index: &Index, burst: &[Key]) {
@@ -91,11 +93,11 @@ fn benches(criterion: &mut Criterion) {
         let requests = requests(size);
         let mut index = filled(&keys);
         bursts(&mut group, "get", size, &requests, |burst| {
-            burst.iter().for_each(|key| drop(black_box(look_up(&index, key))));
+            burst.iter().for_each(|key| look_up(&index, key));
         });
         bursts(&mut group, "get/prefetched", size, &requests, |burst| {
             prefetch(&index, burst);
-            burst.iter().for_each(|key| drop(black_box(look_up(&index, key))));
+            burst.iter().for_each(|key| look_up(&index, key));
         });
         bursts(&mut group, "remove and insert", size, &requests, |burst| {
             burst.iter().for_each(|key| replace(&mut index, key));

@@ -23,7 +23,8 @@ impl Keys {
         since = "1.0.0",
         group = "generic",
         complexity = "O(N) where N is the number of keys to remove.",
-        flags(write)
+        flags(write),
+        meta(key_flags = "RM,delete", tips = "request_policy:multi_shard,response_policy:agg_sum")
     )]
     fn del(db: &mut Db, key: Key<'_>) -> u64 {
         u64::from(db.remove(key))
@@ -37,7 +38,8 @@ impl Keys {
         since = "4.0.0",
         group = "generic",
         complexity = "O(N) where N is the number of keys to remove.",
-        flags(write, fast)
+        flags(write, fast),
+        meta(key_flags = "RM,delete", tips = "request_policy:multi_shard,response_policy:agg_sum")
     )]
     fn unlink(db: &mut Db, key: Key<'_>) -> u64 {
         u64::from(db.remove(key))
@@ -50,7 +52,8 @@ impl Keys {
         since = "1.0.0",
         group = "generic",
         complexity = "O(N) where N is the number of keys to check.",
-        flags(readonly, fast)
+        flags(readonly, fast),
+        meta(key_flags = "RO", tips = "request_policy:multi_shard,response_policy:agg_sum")
     )]
     fn exists(db: &Db, key: Key<'_>) -> u64 {
         u64::from(db.read(key).is_some())
@@ -63,7 +66,8 @@ impl Keys {
         since = "3.2.1",
         group = "generic",
         complexity = "O(N) where N is the number of keys to touch.",
-        flags(readonly, fast)
+        flags(readonly, fast),
+        meta(key_flags = "RO", tips = "request_policy:multi_shard,response_policy:agg_sum")
     )]
     fn touch(db: &Db, key: Key<'_>) -> u64 {
         u64::from(db.read(key).is_some())
@@ -76,7 +80,8 @@ impl Keys {
         since = "1.0.0",
         group = "generic",
         complexity = "O(1)",
-        flags(readonly, fast)
+        flags(readonly, fast),
+        meta(key_flags = "RO")
     )]
     fn kind(db: &Db, key: Key<'_>) -> Status {
         db.read(key).map_or(Status::NONE, |record| Status(record.kind().name()))
@@ -244,7 +249,10 @@ impl Keys {
         group = "generic",
         complexity = "O(N) where N is the number of keys in the database.",
         flags(readonly),
-        meta(tips = "request_policy:all_shards,nondeterministic_output_order")
+        meta(
+            tips = "request_policy:all_shards,nondeterministic_output_order",
+            categories = "dangerous"
+        )
     )]
     fn keys(db: &Db, pattern: &[u8]) -> Vec<&[u8]> {
         let matches = |key: &&[u8]| pattern == b"*" || glob::matches(pattern, key);
@@ -278,7 +286,7 @@ impl Keys {
         group = "server",
         complexity = "O(1)",
         flags(readonly, fast),
-        meta(tips = "request_policy:all_shards,response_policy:agg_sum")
+        meta(tips = "request_policy:all_shards,response_policy:agg_sum", categories = "keyspace")
     )]
     fn dbsize(db: &Db) -> u64 {
         db.len() as u64
@@ -293,7 +301,10 @@ impl Keys {
         group = "server",
         complexity = "O(N) where N is the number of keys in the database.",
         flags(write),
-        meta(tips = "request_policy:all_shards,response_policy:all_succeeded")
+        meta(
+            tips = "request_policy:all_shards,response_policy:all_succeeded",
+            categories = "keyspace,dangerous"
+        )
     )]
     fn flushdb(db: &mut Db, _mode: FlushMode) {
         db.clear();
@@ -370,7 +381,10 @@ impl Databases {
         group = "server",
         complexity = "O(N) where N is the number of keys in all databases.",
         flags(write),
-        meta(tips = "request_policy:all_shards,response_policy:all_succeeded")
+        meta(
+            tips = "request_policy:all_shards,response_policy:all_succeeded",
+            categories = "keyspace,dangerous"
+        )
     )]
     fn flushall(keyspace: &mut Keyspace, _mode: FlushMode) {
         keyspace.clear();
@@ -384,7 +398,8 @@ impl Databases {
         since = "4.0.0",
         group = "server",
         complexity = "O(1)",
-        flags(write, fast)
+        flags(write, fast),
+        meta(categories = "keyspace,dangerous")
     )]
     fn swapdb(keyspace: &mut Keyspace, index1: &[u8], index2: &[u8]) -> Result<Status, Error> {
         let first = database(index1, "ERR invalid first DB index")?;

@@ -44,7 +44,7 @@ impl Objects {
         group = "generic",
         complexity = "O(1)",
         flags(readonly),
-        meta(tips = "nondeterministic_output")
+        meta(key_flags = "RO", tips = "nondeterministic_output")
     )]
     fn encoding(db: &Db, key: Key<'_>) -> Option<&'static str> {
         db.read(key).map(Record::encoding)
@@ -58,7 +58,7 @@ impl Objects {
         group = "generic",
         complexity = "O(1)",
         flags(readonly),
-        meta(tips = "nondeterministic_output")
+        meta(key_flags = "RO", tips = "nondeterministic_output")
     )]
     fn refcount(db: &Db, key: Key<'_>) -> Option<i64> {
         db.read(key).map(refcount)
@@ -72,7 +72,7 @@ impl Objects {
         group = "generic",
         complexity = "O(1)",
         flags(readonly),
-        meta(tips = "nondeterministic_output")
+        meta(key_flags = "RO", tips = "nondeterministic_output")
     )]
     fn freq(db: &Db, key: Key<'_>) -> Option<Error> {
         db.read(key).map(|_| NO_FREQUENCY)

@@ -27,7 +27,8 @@ impl Strings {
         since = "1.0.0",
         group = "string",
         complexity = "O(1)",
-        flags(write, denyoom)
+        flags(write, denyoom),
+        meta(key_flags = "RW,access,update,variable_flags")
     )]
     fn set(
         db: &mut Db,
@@ -70,7 +71,8 @@ impl Strings {
         since = "6.2.0",
         group = "string",
         complexity = "O(1)",
-        flags(write, fast)
+        flags(write, fast),
+        meta(key_flags = "RW,access,update")
     )]
     fn getex(db: &mut Db, key: Key<'_>, options: GetexOptions<'_>, reply: &mut Reply<'_, Resp>) {
         let now_ms = db.now_ms();
@@ -92,7 +94,8 @@ impl Strings {
         since = "6.2.0",
         group = "string",
         complexity = "O(1)",
-        flags(write, fast)
+        flags(write, fast),
+        meta(key_flags = "RW,access,delete")
     )]
     fn getdel(db: &mut Db, key: Key<'_>, reply: &mut Reply<'_, Resp>) {
         let mut entry = db.entry(key);
@@ -108,7 +111,11 @@ impl Strings {
         group = "string",
         complexity = "O(1)",
         flags(write, denyoom, fast),
-        meta(deprecated_since = "6.2.0", replaced_by = "`SET` with the `GET` option")
+        meta(
+            key_flags = "RW,access,update",
+            deprecated_since = "6.2.0",
+            replaced_by = "`SET` with the `!GET` argument"
+        )
     )]
     fn getset(db: &mut Db, key: Key<'_>, value: Value<'_>, reply: &mut Reply<'_, Resp>) {
         let mut entry = db.entry(key);
@@ -123,7 +130,8 @@ impl Strings {
         since = "1.0.0",
         group = "string",
         complexity = "O(1)",
-        flags(write, denyoom, fast)
+        flags(write, denyoom, fast),
+        meta(key_flags = "OW,insert")
     )]
     fn setnx(db: &mut Db, key: Key<'_>, value: Value<'_>) -> bool {
         let mut entry = db.entry(key);
@@ -141,7 +149,8 @@ impl Strings {
         since = "2.0.0",
         group = "string",
         complexity = "O(1)",
-        flags(write, denyoom)
+        flags(write, denyoom),
+        meta(key_flags = "OW,update")
     )]
     fn setex(db: &mut Db, key: Key<'_>, seconds: &[u8], value: Value<'_>) -> Result<Status, Error> {
         let expires_ms = expires_ms(seconds, Unit::Seconds, db.now_ms(), "setex")?;
@@ -156,7 +165,8 @@ impl Strings {
         since = "2.6.0",
         group = "string",
         complexity = "O(1)",
-        flags(write, denyoom)
+        flags(write, denyoom),
+        meta(key_flags = "OW,update")
     )]
     fn psetex(
         db: &mut Db,
@@ -176,7 +186,8 @@ impl Strings {
         since = "1.0.0",
         group = "string",
         complexity = "O(N) where N is the number of keys to retrieve.",
-        flags(readonly, fast)
+        flags(readonly, fast),
+        meta(tips = "request_policy:multi_shard")
     )]
     fn mget(db: &Db, key: Key<'_>) -> Option<Value<'_>> {
         db.get(key)
@@ -190,7 +201,11 @@ impl Strings {
         since = "1.0.1",
         group = "string",
         complexity = "O(N) where N is the number of keys to set.",
-        flags(write, denyoom)
+        flags(write, denyoom),
+        meta(
+            key_flags = "OW,update",
+            tips = "request_policy:multi_shard,response_policy:all_succeeded"
+        )
     )]
     fn mset(db: &mut Db, key: Key<'_>, value: Value<'_>) {
         db.set(key, value, Expiry::Never);
@@ -203,7 +218,8 @@ impl Strings {
         since = "2.0.0",
         group = "string",
         complexity = "O(1) amortized, as the room for a string doubles when it is used up.",
-        flags(write, denyoom, fast)
+        flags(write, denyoom, fast),
+        meta(key_flags = "RW,insert")
     )]
     fn append(db: &mut Db, cx: &Cx<'_>, key: Key<'_>, value: Value<'_>) -> Result<usize, Error> {
         append(&mut db.entry(key), value, longest(cx))
@@ -215,7 +231,8 @@ impl Strings {
         since = "2.2.0",
         group = "string",
         complexity = "O(1)",
-        flags(readonly, fast)
+        flags(readonly, fast),
+        meta(key_flags = "RO")
     )]
     fn strlen(db: &Db, key: Key<'_>) -> usize {
         db.get(key).map_or(0, Value::len)
@@ -276,7 +293,8 @@ impl Strings {
         since = "1.0.0",
         group = "string",
         complexity = "O(1)",
-        flags(write, denyoom, fast)
+        flags(write, denyoom, fast),
+        meta(key_flags = "RW,access,update")
     )]
     fn incr(db: &mut Db, key: Key<'_>) -> Result<i64, Error> {
         add(&mut db.entry(key), 1)
@@ -289,7 +307,8 @@ impl Strings {
         since = "1.0.0",
         group = "string",
         complexity = "O(1)",
-        flags(write, denyoom, fast)
+        flags(write, denyoom, fast),
+        meta(key_flags = "RW,access,update")
     )]
     fn decr(db: &mut Db, key: Key<'_>) -> Result<i64, Error> {
         add(&mut db.entry(key), -1)
@@ -302,7 +321,8 @@ impl Strings {
         since = "1.0.0",
         group = "string",
         complexity = "O(1)",
-        flags(write, denyoom, fast)
+        flags(write, denyoom, fast),
+        meta(key_flags = "RW,access,update")
     )]
     fn incrby(db: &mut Db, key: Key<'_>, increment: i64) -> Result<i64, Error> {
         add(&mut db.entry(key), increment)
@@ -315,7 +335,8 @@ impl Strings {
         since = "1.0.0",
         group = "string",
         complexity = "O(1)",
-        flags(write, denyoom, fast)
+        flags(write, denyoom, fast),
+        meta(key_flags = "RW,access,update")
     )]
     fn decrby(db: &mut Db, key: Key<'_>, decrement: i64) -> Result<i64, Error> {
         let increment = decrement.checked_neg();
@@ -329,7 +350,8 @@ impl Strings {
         since = "2.6.0",
         group = "string",
         complexity = "O(1)",
-        flags(write, denyoom, fast)
+        flags(write, denyoom, fast),
+        meta(key_flags = "RW,access,update")
     )]
     fn incrbyfloat(db: &mut Db, key: Key<'_>, increment: &[u8]) -> Result<String, Error> {
         add_float(&mut db.entry(key), increment)

@@ -1,54 +1,50 @@
-//! From a key to its record: a table of slots with linear probing over numbered records.
+//! From a key to its record.
 //!
 //! ```text
+//! tables, 1 or 64: picked by the lowest bits of the hash
 //! slots, 8 bytes:  [hash, record] [hash, record] [-] [hash, record] ...    eight to a cache line
 //! records, 64:     [expiry, key, value] ...                                one to a cache line
 //! ```
 //!
 //! A lookup reads a line of slots and, when 32 bits of the hash agree, a record: two cache misses
-//! in a large table, both of which can be asked for ahead. The low bits of the hash are a key's
-//! home slot; it lies there or in the next free slot behind. Removal moves back what the gap would
-//! cut off from its home, so there are no tombstones. The table doubles at three quarters, in one
-//! go; since slots hold the hash, no record is read for that.
+//! in a large index, both of which can be asked for ahead. A small index, which the caches hold,
+//! has one table. A large one has many, which grow one at a time, so that no insertion waits for
+//! more than a sixty-fourth of the slots.
 
 use super::record::Record;
 use super::records::{RecordId, Records, Search};
+use super::table::{Slot, Table};
 
-/// Slots of the smallest table.
-const MIN_SLOTS: usize = 16;
-
-/// From this many slots on, what a lookup reads is asked for ahead.
+/// Bits of the hash that pick the table of a large index.
 ///
-/// Smaller: instructions are spent on lines that are in the cache anyway. Larger: lookups wait.
-/// So many slots and their records fill a second-level cache of 1 MiB.
-const PREFETCH_SLOTS: usize = 1 << 15;
+/// Fewer: an insertion that makes a table grow takes longer, some milliseconds from ten million
+/// keys on. More: the tables' heads take up the first-level cache.
+const TABLE_BITS: u32 = 6;
+
+/// An index is small as long as one table of so many slots holds it.
+///
+/// Smaller: what a lookup reads is asked for though it is in the cache anyway; so many slots fill a
+/// second-level cache of 1 MiB, with the records. Larger: lookups wait, and so does the insertion
+/// that makes the table grow.
+const SMALL_SLOTS: usize = 1 << 15;
 
 /// How often a random slot is drawn before the next one with a key is taken.
 ///
-/// At least one slot in eight of a table that was not emptied just now holds a key.
-const RANDOM_DRAWS: usize = 64;
-
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    hash: u32,
-    record: RecordId,
-}
-
-impl Slot {
-    const EMPTY: Slot = Slot { hash: 0, record: RecordId::MAX };
-
-    #[inline(always)]
-    fn is_empty(self) -> bool {
-        self.record == RecordId::MAX
-    }
-}
+/// At least one slot in sixteen of an index that was not emptied just now holds a key.
+const RANDOM_DRAWS: usize = 128;
 
 /// Keys and their records.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Index {
-    /// A power of two of them, or none as long as there was no key.
-    slots: Vec<Slot>,
+    /// One, or `2^TABLE_BITS`.
+    tables: Vec<Table>,
     records: Records,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Index { tables: vec![Table::new(0)], records: Records::default() }
+    }
 }
 
 impl Index {
@@ -80,42 +76,56 @@ impl Index {
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<RecordId> {
         let hash = hash as u32;
-        self.probe(hash)
+        self.table(hash)
+            .probe(hash)
             .find(|slot| slot.hash == hash && self.records.get(slot.record).key() == key)
             .map(|slot| slot.record)
-    }
-
-    /// The slots from the home of `hash` on, up to the first empty one.
-    #[inline]
-    fn probe(&self, hash: u32) -> impl Iterator<Item = Slot> {
-        let mut at = hash as usize;
-        std::iter::from_fn(move || {
-            let slot = *self.slots.get(at & self.slots.len().wrapping_sub(1))?;
-            at += 1;
-            (!slot.is_empty()).then_some(slot)
-        })
     }
 
     /// Adds a record for a key that has none.
     #[inline]
     pub fn insert(&mut self, record: Record) -> RecordId {
-        if (self.len() + 1) * 4 > self.slots.len() * 3 {
-            self.resize((self.slots.len() * 2).max(MIN_SLOTS));
-        }
         let hash = record.hash();
         let record = self.records.insert(record);
-        place(&mut self.slots, Slot { hash, record });
+        if !self.is_large() && self.tables[0].slots() >= SMALL_SLOTS && self.tables[0].is_full() {
+            self.split();
+        }
+        self.table_mut(hash).insert(Slot { hash, record });
         record
+    }
+
+    /// Distributes the slots of the one table over many.
+    fn split(&mut self) {
+        let tables = (0..1 << TABLE_BITS).map(|_| Table::new(TABLE_BITS)).collect();
+        let small = std::mem::replace(&mut self.tables, tables);
+        for slot in small.iter().flat_map(Table::iter) {
+            self.table_mut(slot.hash).insert(slot);
+        }
+    }
+
+    /// Whether lookups are expected to miss the caches.
+    #[inline]
+    fn is_large(&self) -> bool {
+        self.tables.len() > 1
+    }
+
+    #[inline]
+    fn table(&self, hash: u32) -> &Table {
+        &self.tables[hash as usize & (self.tables.len() - 1)]
+    }
+
+    #[inline]
+    fn table_mut(&mut self, hash: u32) -> &mut Table {
+        let mask = self.tables.len() - 1;
+        &mut self.tables[hash as usize & mask]
     }
 
     /// Removes a record.
     #[inline]
     pub fn remove(&mut self, id: RecordId) -> Record {
         let record = self.records.remove(id);
-        self.vacate(id, record.hash());
-        if self.slots.len() > MIN_SLOTS && self.len() * 8 < self.slots.len() {
-            self.resize(self.slots.len() / 2);
-        }
+        let hash = record.hash();
+        self.table_mut(hash).remove(Slot { hash, record: id });
         record
     }
 
@@ -145,73 +155,31 @@ impl Index {
         (due.len(), search)
     }
 
-    /// Empties the slot of record `id`, and moves back those that it would cut off.
-    fn vacate(&mut self, id: RecordId, hash: u32) {
-        let mask = self.slots.len() - 1;
-        let mut gap = hash as usize & mask;
-        while self.slots[gap].record != id {
-            debug_assert!(!self.slots[gap].is_empty(), "a record's slot is behind its home");
-            gap = (gap + 1) & mask;
-        }
-        let mut at = gap;
-        loop {
-            at = (at + 1) & mask;
-            let slot = self.slots[at];
-            if slot.is_empty() {
-                break;
-            }
-            // It may move to any place between its home and where it is.
-            let distance = at.wrapping_sub(slot.hash as usize) & mask;
-            if distance >= at.wrapping_sub(gap) & mask {
-                self.slots[gap] = slot;
-                gap = at;
-            }
-        }
-        self.slots[gap] = Slot::EMPTY;
-    }
-
-    fn resize(&mut self, slots: usize) {
-        let mut table = vec![Slot::EMPTY; slots];
-        for &slot in self.slots.iter().filter(|slot| !slot.is_empty()) {
-            place(&mut table, slot);
-        }
-        self.slots = table;
-    }
-
     /// Asks for the line of slots that a lookup of `hash` reads first.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
-        if self.slots.len() >= PREFETCH_SLOTS {
-            kevy_rt::prefetch(&self.slots[hash as usize & (self.slots.len() - 1)]);
+        if self.is_large() {
+            self.table(hash as u32).prefetch(hash as u32);
         }
     }
 
     /// Asks for the record that a lookup of `hash` reads, once [`Index::prefetch`] got the slots.
     #[inline]
     pub fn prefetch_record(&self, hash: u64) {
-        if self.slots.len() >= PREFETCH_SLOTS {
-            let hash = hash as u32;
-            if let Some(slot) = self.probe(hash).find(|slot| slot.hash == hash) {
-                kevy_rt::prefetch(self.records.get(slot.record));
-            }
+        let hash = hash as u32;
+        if self.is_large()
+            && let Some(slot) = self.table(hash).probe(hash).find(|slot| slot.hash == hash)
+        {
+            kevy_rt::prefetch(self.records.get(slot.record));
         }
     }
 
-    /// Calls `visit` with the records whose home is the slot that `cursor` names, and answers the
-    /// cursor that comes next, 0 at the end. Any cursor is good; a pass starts with 0.
-    ///
-    /// Cursors count with their bits in reverse, the highest first. A table that doubles splits
-    /// the home `0b01` into `0b001` and `0b101`, which follow each other in that order; so what
-    /// was passed stays passed and what was not stays ahead, and a pass visits every key that is
-    /// there from its start to its end, however often the table is resized meanwhile. A key may be
-    /// visited twice when the table shrinks.
+    /// Calls `visit` with a few records, and answers the cursor for the next few, 0 at the end. Any
+    /// cursor is good; a pass starts with 0 and visits every key that is there all the time.
     pub fn scan<'a>(&'a self, cursor: u64, mut visit: impl FnMut(&'a Record)) -> u64 {
-        let Some(mask) = self.slots.len().checked_sub(1) else { return 0 };
-        let home = cursor as usize & mask;
-        self.probe(home as u32)
-            .filter(|slot| slot.hash as usize & mask == home)
-            .for_each(|slot| visit(self.records.get(slot.record)));
-        (cursor | !(mask as u64)).reverse_bits().wrapping_add(1).reverse_bits()
+        let cursor = cursor as u32;
+        let next = self.table(cursor).scan(cursor, |slot| visit(self.records.get(slot.record)));
+        u64::from(next)
     }
 
     /// A random one of the records that `is_wanted`; `None` if there is no such record.
@@ -220,40 +188,31 @@ impl Index {
         mut random: impl FnMut() -> u64,
         is_wanted: impl Fn(&Record) -> bool,
     ) -> Option<&Record> {
-        let mask = self.slots.len().checked_sub(1)?;
-        let record = |at: usize| {
-            let slot = self.slots[at & mask];
-            let record = (!slot.is_empty()).then(|| self.records.get(slot.record))?;
-            is_wanted(record).then_some(record)
+        // Places are drawn as if all tables were of one size, so that each key is as likely: those
+        // that are smaller have empty places at their end.
+        let tables = self.tables.len();
+        let slots = self.tables.iter().map(Table::slots).max().unwrap_or_default();
+        let record = |place: usize| {
+            let slot = self.tables[place % tables].at(place / tables)?;
+            Some(self.records.get(slot.record)).filter(|record| is_wanted(record))
         };
-        let drawn = (0..RANDOM_DRAWS).find_map(|_| record(random() as usize));
+        let places = (slots * tables).checked_sub(1)?;
+        let drawn = (0..RANDOM_DRAWS).find_map(|_| record(random() as usize & places));
         drawn.or_else(|| {
             let start = random() as usize;
-            (0..self.slots.len()).find_map(|step| record(start.wrapping_add(step)))
+            (0..=places).find_map(|step| record(start.wrapping_add(step) & places))
         })
     }
 
     /// Removes all keys. Answers the chunks that the records lie in, to be freed one by one.
     pub fn clear(&mut self) -> Vec<Vec<Record>> {
-        self.slots = Vec::new();
-        self.records.clear()
+        std::mem::take(self).records.clear()
     }
 
     /// Bytes that slots, records and values take.
     pub fn memory(&self) -> usize {
-        self.slots.len() * size_of::<Slot>() + self.records.memory()
+        self.tables.iter().map(Table::memory).sum::<usize>() + self.records.memory()
     }
-}
-
-/// Puts a slot into the first empty place from its home on. There has to be one.
-#[inline]
-fn place(slots: &mut [Slot], slot: Slot) {
-    let mask = slots.len() - 1;
-    let mut at = slot.hash as usize & mask;
-    while !slots[at].is_empty() {
-        at = (at + 1) & mask;
-    }
-    slots[at] = slot;
 }
 
 #[cfg(test)]
@@ -358,7 +317,7 @@ mod tests {
                     if is_insert {
                         put(&mut index, key, b"comes");
                     } else {
-                        remove(&mut index, key - key % 7);
+                        remove(&mut index, (key - key % 7).max(10_000));
                     }
                 }
                 if cursor == 0 {
@@ -384,29 +343,40 @@ mod tests {
         assert_eq!(seen, (0..1000).collect::<Vec<_>>());
     }
 
-    #[test]
-    fn a_forged_cursor_does_no_harm() {
-        let mut index = Index::default();
-        assert_eq!(index.scan(u64::MAX, |_| panic!("nothing is here")), 0);
-        put(&mut index, 1, b"");
-        for cursor in [u64::MAX, 1 << 63, 12345, u64::MAX - 7] {
-            let (mut cursor, mut calls) = (cursor, 0);
-            while cursor != 0 || calls == 0 {
-                cursor = index.scan(cursor, |_| ());
-                calls += 1;
-            }
-            assert!(calls <= MIN_SLOTS);
-        }
+    /// A key with a hash of its own.
+    fn insert(index: &mut Index, key: u32) -> RecordId {
+        let hash = key.wrapping_mul(0x9E37_79B9);
+        index.insert(Record::new(hash, &key.to_le_bytes(), Value::Slice(b""), Form::Whole))
     }
 
     #[test]
-    fn it_shrinks() {
-        let mut index = Index::default();
-        (0..10_000).for_each(|key| put(&mut index, key, b"value"));
-        let large = index.slots.len();
-        (0..9_990).for_each(|key| assert!(remove(&mut index, key)));
-        assert!(index.slots.len() < large / 64);
-        assert!((9_990..10_000).all(|key| find(&index, key).is_some()));
+    fn a_scan_goes_on_when_the_index_gets_large_and_small() {
+        const STAY: u32 = 1000;
+        const OTHERS: u32 = 60_000;
+        for per_call in [10, 100, 1000, 10_000] {
+            let mut index = Index::default();
+            let mut others: Vec<RecordId> = Vec::new();
+            for key in 0..STAY {
+                insert(&mut index, key);
+            }
+            let (mut seen, mut cursor, mut is_growing) = (HashSet::new(), 0, true);
+            loop {
+                cursor = index.scan(cursor, |record| {
+                    seen.insert(u32::from_le_bytes(record.key().try_into().unwrap()));
+                });
+                for _ in 0..per_call {
+                    is_growing &= others.len() < OTHERS as usize;
+                    match is_growing {
+                        true => others.push(insert(&mut index, STAY + others.len() as u32)),
+                        false => drop(others.pop().map(|id| index.remove(id))),
+                    }
+                }
+                if cursor == 0 {
+                    break;
+                }
+            }
+            assert!((0..STAY).all(|key| seen.contains(&key)), "{per_call} per call");
+        }
     }
 
     #[test]
@@ -418,21 +388,23 @@ mod tests {
             state >> 20
         };
         assert!(index.random(&mut random, |_| true).is_none());
-        // Their own hashes, as collisions would make some slots' neighbours likelier.
-        for key in 0..8u16 {
-            let hash = u32::from(key).wrapping_mul(0x9E37_79B9);
-            let record = Record::new(hash, &key.to_le_bytes(), Value::Slice(b""), Form::Whole);
-            index.insert(record);
+        let number = |record: &Record| u32::from_le_bytes(record.key().try_into().unwrap());
+        // The second time in an index with many tables.
+        for (first, end) in [(0, 8), (8, 40_000)] {
+            for key in first..end {
+                insert(&mut index, key);
+            }
+            let mut drawn = [0; 8];
+            for _ in 0..8000 {
+                let record = index.random(&mut random, |_| true).unwrap();
+                drawn[(number(record) * 8 / end) as usize] += 1;
+            }
+            assert!(drawn.iter().all(|&n| (800..1200).contains(&n)), "{drawn:?}");
+            // However few are wanted, they are found.
+            let seven = index.random(&mut random, |record| number(record) == 7);
+            assert_eq!(seven.map(number), Some(7));
+            assert!(index.random(&mut random, |_| false).is_none());
         }
-        let mut drawn = [0; 8];
-        for _ in 0..8000 {
-            drawn[usize::from(number(index.random(&mut random, |_| true).unwrap()))] += 1;
-        }
-        assert!(drawn.iter().all(|&n| (800..1200).contains(&n)), "{drawn:?}");
-        // However few are wanted, they are found.
-        let last = index.random(&mut random, |record| number(record) == 7);
-        assert_eq!(last.map(number), Some(7));
-        assert!(index.random(&mut random, |_| false).is_none());
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! A shard's data: the numbered databases, what they count together, and the configuration.
 //!
 //! ```text
-//! Store ── Keyspace ── Db 0 ── Index ── slots      hash to record number
-//!   │         │         ...      └───── Records    key, value and expiry, 64 bytes each
-//!   │         └ Clock, Stats            └ Due      when the next of each block expires
+//! Store ── Keyspace ── Db 0 ── Index ── Table      hash to the record's number
+//!   │         │         ...        └─── Records    key, value and expiry, 64 bytes each
+//!   │         └ Clock, Stats              └ Due    when the next of each block expires
 //!   └ Config
 //! ```
 //!
@@ -14,6 +14,7 @@ mod due;
 pub mod index;
 pub mod record;
 pub mod records;
+mod table;
 
 use std::cell::Cell;
 use std::rc::Rc;
