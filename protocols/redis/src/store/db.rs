@@ -169,6 +169,9 @@ impl Db {
     /// Removes some of what has expired, frees some of what was cleared. Answers after how many
     /// milliseconds there is more to do.
     pub(super) fn tick(&mut self) -> Option<u64> {
+        if self.index.records().is_hollow() {
+            self.clear();
+        }
         if self.free_some() {
             return Some(AT_ONCE);
         }
@@ -398,5 +401,16 @@ mod tests {
         assert!((0..3).any(|_| keyspace.tick().is_none()));
         set(&mut keyspace.dbs[1], "1", "again", Expiry::Never);
         assert_eq!(text(&keyspace.dbs[1], "1").as_deref(), Some("again"));
+    }
+
+    #[test]
+    fn an_emptied_database_keeps_no_memory() {
+        let mut keyspace = keyspace(0);
+        let names: Vec<String> = (0..40_000).map(|number| number.to_string()).collect();
+        names.iter().for_each(|name| set(&mut keyspace.dbs[0], name, "v", Expiry::Never));
+        assert!(names.iter().all(|name| keyspace.dbs[0].remove(key(name))));
+        assert!(keyspace.memory() > 0);
+        while keyspace.tick().is_some() {}
+        assert_eq!(keyspace.memory(), 0);
     }
 }

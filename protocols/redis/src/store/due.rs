@@ -54,7 +54,7 @@ impl Due {
         if self.at == 0 {
             self.passed_ms = NEVER;
         }
-        let end = self.soonest_ms.len().min(self.at + *blocks);
+        let end = self.soonest_ms.len().min(self.at.saturating_add(*blocks));
         let open = &self.soonest_ms[self.at..end];
         let found = open.iter().position(|&soonest| soonest < now_ms);
         let seen = found.unwrap_or(open.len());

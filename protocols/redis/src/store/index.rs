@@ -145,8 +145,8 @@ impl Index {
     /// `blocks` blocks of expiries.
     pub fn remove_expired(&mut self, now_ms: u64, limit: usize, blocks: usize) -> (usize, Search) {
         let mut due = Vec::new();
-        let search = self.records.search_expired(now_ms, blocks, |records, id| {
-            due.push((id, records.get(id).hash()));
+        let search = self.records.search_expired(now_ms, blocks, |id, record| {
+            due.push((id, record.hash()));
             due.len() < limit
         });
         // One pass asks for the lines, the other one finds them there.

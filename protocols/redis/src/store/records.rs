@@ -66,6 +66,11 @@ impl Records {
         self.len == 0
     }
 
+    /// Whether there is none, but a good deal of memory for them.
+    pub fn is_hollow(&self) -> bool {
+        self.len == 0 && self.chunks.len() > 1
+    }
+
     /// How many of them expire.
     #[inline]
     pub fn volatile(&self) -> usize {
@@ -157,13 +162,13 @@ impl Records {
     }
 
     /// Calls `found` with some records that have expired before `now_ms`, until it answers false.
-    /// Looks at no more than `blocks` blocks of 64 records' expiries. Each call goes on where the
-    /// last one stopped.
+    /// The caller has to remove them. Looks at no more than `blocks` blocks of 64 records'
+    /// expiries; each call goes on where the last one stopped.
     pub fn search_expired(
         &mut self,
         now_ms: u64,
         mut blocks: usize,
-        mut found: impl FnMut(&mut Records, RecordId) -> bool,
+        mut found: impl FnMut(RecordId, &Record) -> bool,
     ) -> Search {
         loop {
             let places = match self.due.find(now_ms, &mut blocks) {
@@ -176,7 +181,7 @@ impl Records {
                 let Some(record) = self.at(id) else { continue };
                 let expires_ms = record.expires_ms();
                 if wanted && record.is_expired(now_ms) {
-                    wanted = found(self, id);
+                    wanted = found(id, record);
                 } else if expires_ms != 0 {
                     self.due.note(id as usize, expires_ms);
                 }
