@@ -1,7 +1,7 @@
 //! One numbered database of a shard: what commands read and write.
 //!
 //! A key whose time is over is not there for any reader, from that very millisecond on. It is
-//! removed by the next write of it or by [`Db::tick`], and counts as a key until then.
+//! removed by the next write of it or by a tick, and counts as a key until then.
 
 use std::rc::Rc;
 
