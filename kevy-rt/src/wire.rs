@@ -14,6 +14,9 @@ pub const BURST_REQUESTS: usize = 32;
 /// Up to so many arguments of an incomplete request are copied between two calls of a wire.
 const FEW_SPANS: usize = 256;
 
+/// Room for arguments that is kept from one burst to the next: what ordinary bursts need.
+const KEPT_SPANS: usize = 64 * 1024;
+
 /// A wire's word about a connection that travels with each of its requests, so that any owner can
 /// answer it: a database's number, a dialect.
 pub trait Scope: Copy + Default {
@@ -121,6 +124,9 @@ impl Burst {
     }
 
     pub(crate) fn clear(&mut self) {
+        if self.spans.capacity() > KEPT_SPANS {
+            self.spans = Vec::new();
+        }
         self.spans.clear();
         self.large.clear();
         self.ends.clear();

@@ -232,7 +232,12 @@ fn what_a_locked_session_may_send_is_little() {
             text(server.call(client, b"lock\nget a\nunlock\nget a\n")),
             "+OK\n-Denied\n+OK\n_\n"
         );
-        server.call(client, b"lock\n");
+        // The limits change with the session, also in the middle of a pipeline.
+        let sent = b"lock\nunlock\nmget a b c d e f g h i j k l\nlock\n";
+        assert_eq!(
+            text(server.call(client, sent)),
+            format!("+OK\n+OK\n*12\n{}+OK\n", "_\n".repeat(12))
+        );
         assert_eq!(text(server.call(client, b"mget a b c d e f g h i j k l\n")), "-args\n");
         assert!(server.is_closed(client));
     });

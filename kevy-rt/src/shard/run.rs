@@ -199,7 +199,8 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let mut used = 0;
         while conn.closing == Closing::No && conn.stall == Stall::No {
             let limits = self.server.limits.get();
-            let limits = if conn.state.restricted { &limits.restricted } else { &limits.parse };
+            let was_restricted = conn.state.restricted;
+            let limits = if was_restricted { &limits.restricted } else { &limits.parse };
             let rest = &input[used..];
             let mut refusal = Out::default();
             let mut burst = std::mem::take(&mut self.burst);
@@ -213,8 +214,9 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             used += if ran == 0 { 0 } else { burst.ends[ran - 1].bytes as usize };
             let parsed = burst.ends.len();
             self.burst = burst;
-            if ran < parsed || conn.stall != Stall::No {
-                // What was read of later requests is read again when this one is through.
+            if ran < parsed || conn.stall != Stall::No || conn.state.restricted != was_restricted {
+                // What was read of later requests is read again when this one is through, and under
+                // the limits that hold by then.
                 conn.input.resume = Resume::default();
             } else if !is_well_formed && conn.closing == Closing::No {
                 self.server.metrics.protocol_errors.add(1);

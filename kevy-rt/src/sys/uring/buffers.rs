@@ -39,7 +39,7 @@ impl Pool {
     /// Large buffers, each for as many receives as fit. Fewer: sockets run dry in a burst. Larger:
     /// nothing gained, and each shard holds them.
     pub(crate) const INCREMENTAL: Pool =
-        Pool { buffers: 64, buffer_bytes: 64 << 10, is_incremental: true };
+        Pool { buffers: 16, buffer_bytes: 64 << 10, is_incremental: true };
 
     /// A buffer per receive, for kernels that don't fill them in turn. Smaller: a large value takes
     /// more completions. Larger: the same memory is fewer receives.
