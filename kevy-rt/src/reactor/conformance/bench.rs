@@ -45,6 +45,8 @@ pub(super) struct Bench<S: Subject> {
     /// By connection, in the order in which they were opened.
     pub(super) records: Vec<Record>,
     pub(super) accepted: Vec<Incoming<OwnedFd>>,
+    /// How long a turn sleeps, if it does.
+    pub(super) sleep: Option<Duration>,
 }
 
 impl<S: Subject> Bench<S> {
@@ -68,7 +70,7 @@ impl<S: Subject> Bench<S> {
         let clock = Clock::start();
         let parts = Parts { shard, listeners, keepalive, clock, process: process.clone() };
         let reactor = subject.make(parts).unwrap();
-        Bench { reactor, process, records: Vec::new(), accepted: Vec::new() }
+        Bench { reactor, process, records: Vec::new(), accepted: Vec::new(), sleep: Some(MOMENT) }
     }
 
     /// Takes a socket in. Its connection's slot is its number here.
@@ -123,7 +125,7 @@ impl<S: Subject> Bench<S> {
         let deadline = Instant::now() + PATIENCE;
         while !is_done(self) {
             assert!(Instant::now() < deadline, "waited in vain: {what}");
-            self.reactor.turn(Some(MOMENT)).unwrap();
+            self.reactor.turn(self.sleep).unwrap();
             while self.take_event() {}
         }
     }

@@ -104,6 +104,16 @@ mod uring {
         }
     }
 
+    /// Queues that overflow, and buffers enough.
+    #[derive(Clone)]
+    pub(super) struct Crowded;
+
+    impl Way for Crowded {
+        fn setup() -> Setup {
+            found().crowded()
+        }
+    }
+
     #[derive(Clone)]
     pub(super) struct Scarce;
 
@@ -148,7 +158,7 @@ mod uring {
         )+ };
     }
 
-    subject! { AsFound Cooperative Interrupting Scarce ScarceAndWhole }
+    subject! { AsFound Cooperative Interrupting Crowded Scarce ScarceAndWhole }
 }
 
 /// A module of tests for each subject, with a test for each case.
@@ -177,6 +187,7 @@ conformance! {
     #[cfg(target_os = "linux")] on_uring: uring::Uring<uring::AsFound>;
     #[cfg(target_os = "linux")] on_cooperative_uring: uring::Uring<uring::Cooperative>;
     #[cfg(target_os = "linux")] on_interrupting_uring: uring::Uring<uring::Interrupting>;
+    #[cfg(target_os = "linux")] on_crowded_uring: uring::Uring<uring::Crowded>;
     #[cfg(target_os = "linux")] on_scarce_uring: uring::Uring<uring::Scarce>;
     #[cfg(target_os = "linux")] on_scarce_whole_uring: uring::Uring<uring::ScarceAndWhole>;
     => {
