@@ -187,9 +187,7 @@ impl<S: 'static, Socket> ArgsWriter<'_, S, Socket> {
             let shared = match value {
                 Value::Shared(shared) => Some(shared.clone()),
                 // One copy here, and the owner keeps what it gets.
-                Value::Slice(bytes) if bytes.len() >= GATHER_BYTES => {
-                    Some(Shared::copy_of(bytes))
-                }
+                Value::Slice(bytes) if bytes.len() >= GATHER_BYTES => Some(Shared::copy_of(bytes)),
                 Value::Slice(_) => None,
             };
             if let Some(shared) = shared {
