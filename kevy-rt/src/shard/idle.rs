@@ -22,28 +22,21 @@ const MAX_BACKOFF: u32 = 6;
 pub(crate) const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// Whether the next spin pays.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Idle {
-    spin: Duration,
     misses: u32,
     backoff: u32,
     skips: u32,
 }
 
 impl Idle {
-    /// `crowded`: there are more shards than cores, and a spin keeps another from running.
-    pub(crate) fn new(crowded: bool) -> Self {
-        let spin = if crowded { Duration::ZERO } else { SPIN };
-        Idle { spin, misses: 0, backoff: 0, skips: 0 }
-    }
-
     /// How long to spin now.
     pub(crate) fn spin(&mut self) -> Duration {
         if self.skips > 0 {
             self.skips -= 1;
             return Duration::ZERO;
         }
-        self.spin
+        SPIN
     }
 
     /// The spin found something.
@@ -74,7 +67,7 @@ mod tests {
 
     #[test]
     fn spins_that_miss_become_rare_and_a_hit_brings_them_back() {
-        let mut idle = Idle::new(false);
+        let mut idle = Idle::default();
         let mut spins = 0;
         for _ in 0..1000 {
             if idle.spin() > Duration::ZERO {
@@ -88,10 +81,5 @@ mod tests {
         assert_eq!(idle.spin(), SPIN);
         idle.hit();
         assert_eq!(idle.spin(), SPIN);
-    }
-
-    #[test]
-    fn a_crowded_shard_never_spins() {
-        assert_eq!(Idle::new(true).spin(), Duration::ZERO);
     }
 }

@@ -47,9 +47,9 @@ const CROWDED_TURNS: u32 = 8;
 /// Replies that are ready wait for so long, at most, for later ones of the same pipeline that other
 /// shards still owe: one send instead of two.
 ///
-/// Smaller: two sends, of which each costs more than what it carries. Larger: a busy shard delays
+/// Smaller: two sends where shards share a core. Larger: a busy shard delays
 /// what others have ready.
-const DEFER: Duration = Duration::from_micros(200);
+const DEFER: Duration = Duration::from_millis(1);
 
 /// Replies of so many bytes don't wait: a send of their own costs little by comparison.
 const DEFER_BYTES: usize = 16 * 1024;
@@ -106,7 +106,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             dirty: Vec::new(),
             deferred: VecDeque::new(),
             adopted: Vec::new(),
-            idle: Idle::new(parts.is_crowded),
+            idle: Idle::default(),
             is_crowded: parts.is_crowded,
             unpublished_turns: 0,
             clock: TurnClock::default(),
@@ -439,7 +439,11 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
                 if self.reactor.now().steady_ns >= until {
                     break;
                 }
-                std::hint::spin_loop();
+                if self.is_crowded {
+                    std::thread::yield_now();
+                } else {
+                    std::hint::spin_loop();
+                }
             }
             self.idle.miss();
         }
