@@ -121,6 +121,8 @@ pub(crate) enum Stall {
     Output,
     /// A command that must run alone waits for the earlier requests' replies.
     Barrier,
+    /// The turn has had enough requests: it goes on in the next one.
+    Turn,
     /// A request for all shards is next, as soon as the connection is in the table again.
     All,
 }

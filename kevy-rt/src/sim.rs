@@ -26,8 +26,9 @@ use crate::reactor::sim::{Network, Pipe, SimReactor};
 use crate::runtime::{Listen, Listening, Process};
 use crate::shard::{Shard, ShardParts};
 
-/// Most bytes of one receive: small, so that requests arrive in pieces.
-const CHUNK: usize = 4096;
+/// Most bytes of one receive: small, so that requests arrive in pieces, or large, so that turns get
+/// more than they take.
+const CHUNKS: [usize; 2] = [4096, 256 * 1024];
 
 /// A simulated client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,7 +67,7 @@ impl<C: Commands> Simulation<C> {
             waiting: VecDeque::new(),
             now_ns: start_ms * 1_000_000,
             random: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
-            chunk: CHUNK,
+            chunk: CHUNKS[(seed >> 1) as usize % CHUNKS.len()],
         }));
         let listening =
             |port| Listening { port, at: Listen::Unix { path: "sim".into(), mode: None } };

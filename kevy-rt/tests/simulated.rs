@@ -123,7 +123,7 @@ proptest! {
 
 fn each_shard_count(seed: u64, mut test: impl FnMut(Simulation<Server>)) {
     for shards in SHARDS {
-        for seed in [2 * seed, 2 * seed + 1] {
+        for seed in 4 * seed..4 * seed + 4 {
             test(Simulation::with_limits(&(), shards, seed, small_limits()));
         }
     }
@@ -154,13 +154,13 @@ fn who_does_not_read_is_not_read_from() {
         let (slow, other) = (server.connect(0), server.connect(0));
         server.run();
         server.set_taking(slow, false);
-        server.send(slow, "fill 5000\n".repeat(2_000).as_bytes());
+        server.send(slow, "fill 500\n".repeat(60_000).as_bytes());
         server.run();
-        assert!(server.unread(slow) > 1_000, "{}", server.unread(slow));
+        assert!(server.unread(slow) > 100_000, "{}", server.unread(slow));
         assert_eq!(text(server.call(other, b"echo here\n")), "$here\n");
         server.set_taking(slow, true);
         server.run();
-        assert_eq!(server.receive(slow).len(), 2_000 * 5_002);
+        assert_eq!(server.receive(slow).len(), 60_000 * 502);
     });
 }
 

@@ -30,10 +30,14 @@ pub(crate) type Mail<C, R> = Box<Batch<<C as Commands>::Store, <R as Reactor>::S
 /// Requests after which a turn goes on to its later stages; what is left is told in the next one.
 ///
 /// Smaller: less is sent per system call. Larger: a turn gets longer than a waiting client likes.
-const TURN_REQUESTS: usize = 4096;
+pub(crate) const TURN_REQUESTS: usize = 2048;
 
-/// Bytes after which a turn goes on to its later stages, likewise.
-const TURN_BYTES: usize = 4 * 1024 * 1024;
+/// Received bytes after which a turn goes on, likewise. A large value may have to be copied to
+/// memory that was never touched, which takes the system many times as long as the copy.
+const TURN_BYTES: usize = 256 * 1024;
+
+/// Bytes that a turn hands to the reactor to be sent, as the system copies them within the turn.
+const TURN_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
 
 /// A connection that waits is read from until it holds this much.
 const STALLED_INPUT_BYTES: usize = 256 * 1024;
@@ -85,6 +89,8 @@ pub(crate) struct Shard<C: Commands, R: Reactor> {
     idle: Idle,
     /// Whether there are more shards than cores.
     is_crowded: bool,
+    /// Bytes that this turn handed over to be sent.
+    turn_output: usize,
     /// Turns whose batches nobody has seen yet.
     unpublished_turns: u32,
     clock: TurnClock,
@@ -108,6 +114,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             adopted: Vec::new(),
             idle: Idle::default(),
             is_crowded: parts.is_crowded,
+            turn_output: 0,
             unpublished_turns: 0,
             clock: TurnClock::default(),
             tick_ms: Some(0),
@@ -298,7 +305,11 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
     fn settle(&mut self) {
         let named = std::mem::take(&mut *self.engine.server.closing.borrow_mut());
         self.close_all_named(&named);
-        for id in std::mem::take(&mut self.dirty) {
+        self.turn_output = 0;
+        let mut dirty = std::mem::take(&mut self.dirty).into_iter();
+        while self.turn_output < TURN_OUTPUT_BYTES
+            && let Some(id) = dirty.next()
+        {
             let lent = self.engine.server.conns.borrow_mut().lend(id);
             let Some(mut conn) = lent else { continue };
             conn.is_dirty = false;
@@ -311,6 +322,8 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             }
             self.settle_one(conn);
         }
+        // What is left is settled in the next turn.
+        self.dirty.extend(dirty);
     }
 
     fn settle_one(&mut self, mut conn: Box<Conn>) {
@@ -318,6 +331,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             if !self.defers(&mut conn) {
                 let out = std::mem::take(&mut conn.out);
                 (conn.is_sending, conn.sending_bytes) = (true, out.len());
+                self.turn_output += out.len();
                 self.reactor.send(conn.transport, out);
             }
         } else if conn.out.is_empty() {
@@ -336,6 +350,9 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         if conn.closing == Closing::Now || is_through {
             self.release(conn);
             return;
+        }
+        if conn.stall == Stall::Turn {
+            mark_dirty(&mut conn, &mut self.dirty);
         }
         let is_full = match conn.stall {
             Stall::No => false,
@@ -408,7 +425,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
                     conn.output_bytes() < self.engine.server.limits.get().output_soft_bytes
                 }
                 Stall::Barrier => conn.queue.is_empty(),
-                Stall::All => true,
+                Stall::All | Stall::Turn => true,
             }
     }
 

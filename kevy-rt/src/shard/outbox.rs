@@ -11,7 +11,7 @@ use crate::shard::batch::{Batch, Item};
 ///
 /// Smaller: a deep pipeline waits for round trips. Larger: more memory per pair of shards, and a
 /// longer stretch of work that a batch brings its owner.
-pub(crate) const CREDITS: usize = 4096;
+pub(crate) const CREDITS: usize = 2048;
 
 /// Bytes of arguments that one shard may have on their way to another.
 const CREDIT_BYTES: usize = 32 * 1024 * 1024;

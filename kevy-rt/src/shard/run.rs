@@ -19,6 +19,7 @@ use crate::hash::KeyHasher;
 use crate::metrics::TIMED_EVERY;
 use crate::reactor::Incoming;
 use crate::reply_queue::Gather;
+use crate::shard::TURN_REQUESTS;
 use crate::shard::batch::{ArgsWriter, Batch, Item, Ticket};
 use crate::shard::outbox::Outbox;
 use crate::shard::plan::{Known, Placement, Plan, Planned, Where, prefetch_all};
@@ -225,6 +226,9 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 conn.close(Closing::AfterFlush);
             } else if parsed < BURST_REQUESTS {
                 break;
+            } else if self.requests >= TURN_REQUESTS {
+                conn.input.resume = Resume::default();
+                conn.stall = Stall::Turn;
             }
         }
         used
