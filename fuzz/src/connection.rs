@@ -8,7 +8,7 @@ use kevy_rt::sim::Simulation;
 ///
 /// # Panics
 /// When the other client isn't served, or something is left of the connection.
-pub fn check(input: &[u8]) {
+pub(crate) fn check(input: &[u8]) {
     let Some((&first, stream)) = input.split_first() else { return };
     let shards = 1 + usize::from(first % 3);
     let mut server = Simulation::<Redis>::new(&Config::default(), shards, u64::from(first));
