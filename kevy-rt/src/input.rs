@@ -6,12 +6,19 @@
 
 use crate::pool;
 use crate::shared::Shared;
+use crate::sys::append_streaming;
 use crate::wire::Resume;
 
 /// From this many bytes on an argument that arrives in pieces gets an allocation of its own.
 ///
 /// Smaller: an allocation costs more than the second copy that it saves. Larger: the copy shows.
 pub(crate) const GATHER_BYTES: usize = 16 * 1024;
+
+/// From this length on an argument is copied past the caches.
+///
+/// Smaller: a value that is read at once, or overwritten again and again, comes from memory instead
+/// of a cache. Larger: values wait for old content of the memory that they overwrite.
+const STREAM_BYTES: usize = 64 * 1024;
 
 /// No allocation for a gathered argument is more than this many times what has arrived of it, so
 /// that a client pays for memory with bytes.
@@ -32,7 +39,11 @@ impl Gathering {
         if needed > self.bytes.capacity() {
             self.make_room(needed);
         }
-        self.bytes.extend_from_slice(part);
+        if self.len >= STREAM_BYTES {
+            append_streaming(&mut self.bytes, part);
+        } else {
+            self.bytes.extend_from_slice(part);
+        }
         part.len()
     }
 

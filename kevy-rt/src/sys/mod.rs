@@ -5,6 +5,7 @@ mod cores;
 mod descriptors;
 mod prefetch;
 mod ring_cells;
+mod stream;
 pub(crate) mod sync;
 #[cfg(target_os = "linux")]
 pub(crate) mod uring;
@@ -20,5 +21,6 @@ pub(crate) use prefetch::prefetch_line;
 #[cfg(test)]
 pub(crate) use ring_cells::ring_from;
 pub(crate) use ring_cells::{Consumer, Producer, ring};
+pub(crate) use stream::append_streaming;
 pub(crate) use waker::Waker;
 pub(crate) use watched::{Interest, Watched, is_readable};

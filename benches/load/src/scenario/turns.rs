@@ -30,9 +30,9 @@ pub(super) fn run(setting: &Setting) -> Result<Outcome, Failure> {
     }
     // Filling touches memory for the first time, which takes the system longer than any turn here;
     // what counts is the load.
-    server.address().ask(b"*2\r\n$6\r\nCONFIG\r\n$9\r\nRESETSTAT\r\n", |reply| {
-        reply.ends_with(b"\r\n")
-    })?;
+    server
+        .address()
+        .ask(b"*2\r\n$6\r\nCONFIG\r\n$9\r\nRESETSTAT\r\n", |reply| reply.ends_with(b"\r\n"))?;
     let pace = Pace { measured: LOADED, ..setting.pace };
     let measured = measure(&server, &case, &pace, 0)?;
     let info = info_shards(&server)?;
