@@ -62,6 +62,8 @@ impl Engine {
         match self {
             #[cfg(target_os = "linux")]
             Engine::Uring(setup) => {
+                let setup =
+                    setup.shared_by(plan.cores.len().div_ceil(super::cores::usable_cores()));
                 let rings = std::sync::Arc::new(Rings::new(plan.cores.len()));
                 super::run(plan, move |parts| UringReactor::new(setup, rings.clone(), parts))
             }

@@ -26,6 +26,9 @@ const PAGE_BYTES: usize = 4096;
 /// `IOU_PBUF_RING_INC` of the kernel's interface.
 const INCREMENTAL: u16 = 2;
 
+/// Buffers that each ring has, however many rings share a core: with fewer, sockets run dry.
+const LEAST_SHARE: usize = 4;
+
 /// Number, size and manner of the receive buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pool {
@@ -45,6 +48,14 @@ impl Pool {
     /// more completions. Larger: the same memory is fewer receives.
     pub(crate) const WHOLE: Pool =
         Pool { buffers: 512, buffer_bytes: 16 << 10, is_incremental: false };
+
+    /// A share of the buffers for each of several rings whose threads take turns on one core: what
+    /// all of them write to fits the cache that the one ring's buffers fit.
+    pub(super) fn shared_by(self, rings: usize) -> Self {
+        let most = usize::from(self.buffers);
+        let share = (most / rings.max(1)).max(LEAST_SHARE.min(most)).next_power_of_two();
+        Pool { buffers: share.min(most) as u16, ..self }
+    }
 
     /// The same with so few buffers that they run out.
     #[cfg(test)]

@@ -58,6 +58,11 @@ impl Setup {
         Setup { task_work, pool, submissions: SUBMISSIONS, completions: COMPLETIONS }
     }
 
+    /// For a ring whose thread shares its core with those of other rings.
+    pub(crate) fn shared_by(self, rings: usize) -> Self {
+        Setup { pool: self.pool.shared_by(rings), ..self }
+    }
+
     /// With queues that overflow when a few sockets are busy.
     pub(crate) fn crowded(self) -> Self {
         Setup { submissions: 8, completions: 8, ..self }
