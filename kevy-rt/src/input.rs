@@ -175,11 +175,22 @@ impl Input {
         }
     }
 
+    /// Drops the kept bytes if they are among the last `count` that were kept, which the caller
+    /// still has; answers how many there were.
+    pub(crate) fn take_back(&mut self, count: usize) -> usize {
+        let kept = self.bytes().len();
+        if kept > count {
+            return 0;
+        }
+        self.consume(kept);
+        kept
+    }
+
     /// If the incomplete request that starts the kept bytes lacks part of a large argument, takes
     /// what is here of it into an allocation of its own, where the rest will go too.
     pub(crate) fn gather(&mut self) {
         let Some(body) = self.resume.body else { return };
-        if body.len < GATHER_BYTES {
+        if body.len < GATHER_BYTES || self.gathering.is_some() {
             return;
         }
         let mut gathering = Gathering { bytes: Vec::new(), len: body.len };

@@ -151,15 +151,29 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             return;
         }
         lend_output(conn, &mut self.outputs);
-        let bytes = &bytes[conn.input.feed(bytes)..];
+        let mut bytes = &bytes[conn.input.feed(bytes)..];
+        // A request that was cut is put together with as little as it takes; what follows it is
+        // parsed where it lies.
+        while !conn.input.is_empty()
+            && !bytes.is_empty()
+            && conn.stall == Stall::No
+            && conn.closing == Closing::No
+        {
+            let seam = conn.input.len().max(SEAM_BYTES).min(bytes.len());
+            conn.input.keep(&bytes[..seam]);
+            self.run_kept_input(conn);
+            bytes = &bytes[seam - conn.input.take_back(seam)..];
+        }
+        if conn.closing != Closing::No {
+            return;
+        }
         if conn.stall != Stall::No {
             conn.input.keep(bytes);
-        } else if !conn.input.is_empty() {
-            conn.input.keep(bytes);
-            self.run_kept_input(conn);
-        } else {
+        } else if conn.input.is_empty() {
             let used = self.run_input(conn, bytes);
             conn.input.keep_tail(&bytes[used..], conn.stall == Stall::No);
+        } else {
+            conn.input.gather();
         }
     }
 
@@ -178,6 +192,9 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         if conn.stall == Stall::No {
             self.run_kept_input(conn);
         }
+        if conn.stall == Stall::No {
+            conn.input.gather();
+        }
     }
 
     /// Runs what the connection keeps.
@@ -189,9 +206,6 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let used = self.run_input(conn, kept.bytes());
         conn.input.give_back(kept);
         conn.input.consume(used);
-        if conn.stall == Stall::No {
-            conn.input.gather();
-        }
     }
 
     /// Parses and runs bursts from the start of `input`; answers how much of it they used.
@@ -853,6 +867,12 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         }
     }
 }
+
+/// How much of what was received is joined at first to the kept start of a request.
+///
+/// Smaller: it takes several goes where a little is missing. Larger: requests behind it are copied
+/// for nothing.
+const SEAM_BYTES: usize = 512;
 
 /// Emptied parts that are kept.
 const KEPT_PARTS: usize = 256;
