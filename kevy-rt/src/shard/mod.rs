@@ -37,7 +37,7 @@ pub(crate) const TURN_REQUESTS: usize = 2048;
 const TURN_BYTES: usize = 256 * 1024;
 
 /// Bytes that a turn hands to the reactor to be sent, as the system copies them within the turn.
-const TURN_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
+const TURN_OUTPUT_BYTES: usize = 1024 * 1024;
 
 /// A connection that waits is read from until it holds this much.
 const STALLED_INPUT_BYTES: usize = 256 * 1024;

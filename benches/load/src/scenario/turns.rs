@@ -28,13 +28,14 @@ pub(super) fn run(setting: &Setting) -> Result<Outcome, Failure> {
         let workload = Workload::of(Verb::Set, *space);
         client::fill(server.address(), &workload).map_err(Failure::Fill)?;
     }
-    // Filling touches memory for the first time, which takes the system longer than any turn here;
-    // what counts is the load.
-    server
-        .address()
-        .ask(b"*2\r\n$6\r\nCONFIG\r\n$9\r\nRESETSTAT\r\n", |reply| reply.ends_with(b"\r\n"))?;
     let pace = Pace { measured: LOADED, ..setting.pace };
-    let measured = measure(&server, &case, &pace, 0)?;
+    // At first the server, and the system for its sockets, touch memory that nobody touched before.
+    // On a virtual machine that takes longer than anything that a turn does; it is told apart.
+    measure(&server, &case, &pace, 0)?;
+    let first = longest_turns_ms(&info_shards(&server)?).into_iter().reduce(f64::max);
+    let is_line = |reply: &[u8]| reply.ends_with(b"\r\n");
+    server.address().ask(b"*2\r\n$6\r\nCONFIG\r\n$9\r\nRESETSTAT\r\n", is_line)?;
+    let measured = measure(&server, &case, &pace, 1)?;
     let info = info_shards(&server)?;
     let turns = longest_turns_ms(&info);
     let mut outcome = Outcome::default();
@@ -45,6 +46,9 @@ pub(super) fn run(setting: &Setting) -> Result<Outcome, Failure> {
         [] => "INFO shards names no longest_turn".to_owned(),
         each => format!("longest turn of each shard: {}", each.join(", ")),
     });
+    if let Some(first) = first {
+        outcome.notes.push(format!("longest turn while memory was new: {first:.3} ms"));
+    }
     let worst = turns.into_iter().reduce(f64::max);
     outcome.verdicts.push(Verdict::new("longest turn", worst, 10.0).in_unit(" ms"));
     Ok(outcome)

@@ -10,8 +10,9 @@ use crate::shared::Out;
 /// Pieces per send: what the system takes at most (`IOV_MAX`).
 const PIECES: usize = 1024;
 
-/// Bytes per send: what the system takes at most, rounded down.
-const SEND_BYTES: usize = 1 << 30;
+/// Bytes per send, copied in one go while everything else of the shard waits; the rest follows when
+/// they are gone. Smaller: more sends per value. Larger: longer turns.
+const SEND_BYTES: usize = 1 << 20;
 
 /// A full socket buffer is waited for in the kernel; a peer that is gone is an error, not a signal.
 const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
@@ -68,7 +69,13 @@ impl Flight {
 impl Gather {
     /// The pieces of `out` after its first `sent` bytes, as many as go in one send.
     fn new(out: &Out, sent: usize) -> Box<Self> {
-        let pieces = out.pieces_after(sent).take(PIECES).map(piece).collect();
+        let mut room = SEND_BYTES;
+        let first = out.pieces_after(sent).take(PIECES).map_while(|bytes| {
+            let bytes = &bytes[..bytes.len().min(room)];
+            room -= bytes.len();
+            (!bytes.is_empty()).then(|| piece(bytes))
+        });
+        let pieces = first.collect();
         // SAFETY: the header is integers and pointers, for which zeros are a value.
         let header = unsafe { std::mem::zeroed::<libc::msghdr>() };
         let mut gather = Box::new(Gather { header, pieces });
