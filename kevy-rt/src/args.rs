@@ -138,6 +138,11 @@ pub struct Key<'a> {
 }
 
 impl<'a> Key<'a> {
+    /// For tests and benchmarks of stores; see [`testing::key`](crate::testing::key).
+    pub(crate) fn new(bytes: &'a [u8], hash: u64) -> Self {
+        Key { bytes, hash }
+    }
+
     /// The key as the client wrote it.
     #[inline]
     pub fn bytes(&self) -> &'a [u8] {

@@ -5,22 +5,22 @@ use std::hash::{BuildHasher, Hasher};
 /// Hashes keys with a seed that each process draws anew, so that nobody can choose keys that
 /// collide.
 #[derive(Clone, Debug)]
-pub(crate) struct KeyHasher(ahash::RandomState);
+pub struct KeyHasher(ahash::RandomState);
 
 impl KeyHasher {
     /// With a seed of its own.
-    pub(crate) fn random() -> Self {
+    pub fn random() -> Self {
         KeyHasher(ahash::RandomState::new())
     }
 
     /// With a given seed, for a simulation that is to be repeated.
-    pub(crate) fn seeded(seed: u64) -> Self {
+    pub fn seeded(seed: u64) -> Self {
         KeyHasher(ahash::RandomState::with_seeds(seed, !seed, seed.rotate_left(32), 0x6b65_7973))
     }
 
     /// The hash of `bytes`.
     #[inline]
-    pub(crate) fn hash(&self, bytes: &[u8]) -> u64 {
+    pub fn hash(&self, bytes: &[u8]) -> u64 {
         let mut hasher = self.0.build_hasher();
         hasher.write(bytes);
         hasher.finish()

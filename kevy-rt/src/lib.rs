@@ -71,6 +71,7 @@ pub use commands::{
 };
 pub use conn::{ConnFacts, ConnView, Peer};
 pub use cx::{Cx, Server};
+pub use hash::KeyHasher;
 pub use gather::{Carried, Carry, PartOut, Plan};
 pub use kevy_rt_macros::{command, commands};
 pub use limits::Limits;

@@ -1,10 +1,18 @@
-//! Feeds a wire with bytes in pieces, as a connection does: for tests of wires.
+//! For tests of wires and stores: feeds a wire with bytes in pieces, as a connection does; makes keys
+//! without a request.
 
 use std::marker::PhantomData;
 use std::mem::take;
 
+use crate::args::Key;
 use crate::input::Input;
 use crate::wire::{Burst, ParseLimits, Resume, Wire};
+
+/// A key with its hash, as a store gets it from a handler.
+#[inline]
+pub fn key(bytes: &[u8], hash: u64) -> Key<'_> {
+    Key::new(bytes, hash)
+}
 
 /// A request's arguments.
 pub type Request = Vec<Vec<u8>>;

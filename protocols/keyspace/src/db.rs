@@ -1,0 +1,696 @@
+//! One numbered database of a shard: what commands read and write.
+//!
+//! A key whose time is over is not there for any reader, from the next millisecond on. It is
+//! removed by the next write of it or by a tick, and counts as a key until then.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use kevy_rt::{Key, Value};
+
+use crate::due::{Due, Found};
+use crate::heap::{Heap, RecordId};
+use crate::index::{Index, Position};
+use crate::keyspace::Context;
+use crate::outside::{Object, Outside, Payload};
+use crate::record::{self, Draft, Header, Record};
+
+/// Most keys removed by one [`Db::tick`] because they expired: some tens of microseconds.
+///
+/// Smaller: keys with short lives may come faster than they go. Larger: requests wait.
+const EXPIRED_PER_TICK: usize = 1024;
+
+/// Most blocks of records whose expiries one [`Db::tick`] looks at: 64 KiB, some microseconds.
+const BLOCKS_PER_TICK: usize = 8 * 1024;
+
+/// Most blocks whose records one [`Db::tick`] looks at one by one.
+const SEARCHED_PER_TICK: usize = 128;
+
+/// Most pieces of memory of a cleared database that one [`Db::tick`] frees.
+const FREED_PER_TICK: usize = 64;
+
+/// Most records that one [`Db::tick`] moves together.
+const MOVED_PER_TICK: usize = 512;
+
+/// [`Db::tick`] left something to be done: it goes on in the next turn.
+pub(crate) const AT_ONCE: u64 = 0;
+
+/// The longest that [`Db::tick`] is not called while a key may expire: one that was set since may
+/// expire before all others. In milliseconds.
+const LONGEST_WAIT_MS: u64 = 250;
+
+/// What becomes of a key's expiry when it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// It stays.
+    Keep,
+    /// There is none any more.
+    Never,
+    /// It is this, in milliseconds since the Unix epoch. Not zero.
+    At(u64),
+}
+
+/// The keys of a database and all that belongs to them.
+#[derive(Debug)]
+struct Data<T> {
+    index: Index,
+    heap: Heap,
+    outside: Outside<T>,
+    due: Due,
+    volatile: usize,
+}
+
+impl<T> Default for Data<T> {
+    fn default() -> Self {
+        Data {
+            index: Index::default(),
+            heap: Heap::default(),
+            outside: Outside::default(),
+            due: Due::default(),
+            volatile: 0,
+        }
+    }
+}
+
+/// One numbered database of a shard. `T` is what values that aren't bytes are.
+#[derive(Debug)]
+pub struct Db<T> {
+    data: Data<T>,
+    context: Rc<Context>,
+    /// What was cleared and isn't freed yet.
+    discarded: VecDeque<Data<T>>,
+}
+
+impl<T: Object> Data<T> {
+    #[inline(always)]
+    fn record(&self, id: RecordId) -> Record<'_, T> {
+        Record::new(&self.heap, &self.outside, id)
+    }
+
+    #[inline(always)]
+    fn find(&self, key: Key<'_>) -> Option<RecordId> {
+        self.index.find(key.hash(), |id| self.record(id).key() == key.bytes())
+    }
+
+    /// Writes a record that isn't there yet.
+    fn insert(
+        &mut self,
+        context: &Context,
+        key: Key<'_>,
+        value: NewValue<'_, T>,
+        expires_ms: u64,
+    ) -> RecordId {
+        let key_outside = (!record::key_fits_inside(key.bytes().len()))
+            .then(|| self.outside.add_key(key.bytes()));
+        let access = context.usage.first(context.clock.now_ms());
+        let id = self.write_new(key.bytes(), key_outside, value, expires_ms, access);
+        let Data { index, heap, outside, .. } = self;
+        index
+            .insert(key.hash(), id, |id| context.hasher.hash(Record::new(heap, outside, id).key()));
+        id
+    }
+
+    /// Writes a record to a new place.
+    fn write_new(
+        &mut self,
+        key: &[u8],
+        key_outside: Option<u32>,
+        value: NewValue<'_, T>,
+        expires_ms: u64,
+        access: u32,
+    ) -> RecordId {
+        let draft = match value {
+            NewValue::Bytes(value, tag) if record::fits_inside(key.len(), value.len()) => {
+                Draft::new(key, value.bytes(), tag, expires_ms)
+            }
+            NewValue::Bytes(value, tag) => {
+                let number = self.outside.add(Payload::new(value));
+                Draft::outside(key, number, tag, expires_ms)
+            }
+            NewValue::Payload(payload, tag) => {
+                let number = self.outside.add(payload);
+                Draft::outside(key, number, tag, expires_ms)
+            }
+            NewValue::Outside(number, tag) => Draft::outside(key, number, tag, expires_ms),
+        };
+        let draft = match key_outside {
+            Some(number) => draft.with_key_outside(number),
+            None => draft,
+        };
+        let id = self.heap.allocate(draft.len());
+        draft.write(&mut self.heap, id, access);
+        if expires_ms != 0 {
+            self.volatile += 1;
+            self.due.note(id.block(), expires_ms);
+        }
+        id
+    }
+
+    /// Writes another value and expiry for a key that has a record. Answers where that is now.
+    #[inline]
+    fn overwrite(
+        &mut self,
+        context: &Context,
+        key: Key<'_>,
+        id: RecordId,
+        value: NewValue<'_, T>,
+        expires_ms: u64,
+    ) -> RecordId {
+        let old = self.record(id);
+        let header = old.header();
+        let access = context.usage.again(old.access(), context.clock.now_ms());
+        let keeps_expiry = old.expires_ms() == expires_ms;
+        if let NewValue::Bytes(value, tag) = value
+            && keeps_expiry
+            && !header.value_is_outside()
+            && record::fits_inside(key.bytes().len(), value.len())
+        {
+            let len = header.len_with(value.len());
+            if Heap::suits(len, self.heap.room(id)) {
+                record::overwrite(&mut self.heap, id, value.bytes(), tag, access);
+                return id;
+            }
+        }
+        self.rewrite(key, id, value, expires_ms, access)
+    }
+
+    fn rewrite(
+        &mut self,
+        key: Key<'_>,
+        id: RecordId,
+        value: NewValue<'_, T>,
+        expires_ms: u64,
+        access: u32,
+    ) -> RecordId {
+        let (key_outside, value_outside) = record::outside_numbers(&self.heap, id);
+        let value = match (value, value_outside) {
+            // What is outside stays there, in its allocation if it suits.
+            (NewValue::Bytes(value, tag), Some(number))
+                if !record::fits_inside(key.bytes().len(), value.len()) =>
+            {
+                self.outside.change(number, |payload| payload.set(value));
+                NewValue::Outside(number, tag)
+            }
+            (NewValue::Outside(same, tag), Some(_)) => NewValue::Outside(same, tag),
+            (value, Some(number)) => {
+                drop(self.outside.remove(number));
+                value
+            }
+            (value, None) => value,
+        };
+        self.forget(id);
+        let new = self.write_new(key.bytes(), key_outside, value, expires_ms, access);
+        if new != id {
+            self.index.replace(key.hash(), id, new);
+        }
+        new
+    }
+
+    /// Gives a record's place back, but not what it keeps outside.
+    fn forget(&mut self, id: RecordId) {
+        if Header(self.heap.header(id)).expires() {
+            self.volatile -= 1;
+        }
+        self.heap.free(id);
+    }
+
+    /// Removes a record. `hash` is its key's.
+    fn remove(&mut self, hash: u64, id: RecordId) -> Option<Payload<T>> {
+        let (key, value) = record::outside_numbers(&self.heap, id);
+        self.index.remove(hash, id);
+        self.forget(id);
+        if let Some(key) = key {
+            self.outside.remove_key(key);
+        }
+        value.map(|value| self.outside.remove(value))
+    }
+
+    /// Changes when a record expires; zero for never. Answers where it is now.
+    fn set_expiry(&mut self, key: Key<'_>, id: RecordId, expires_ms: u64) -> RecordId {
+        let record = self.record(id);
+        let old = record.expires_ms();
+        if old == expires_ms {
+            return id;
+        }
+        if old != 0 && expires_ms != 0 {
+            record::set_expiry(&mut self.heap, id, expires_ms);
+            self.due.note(id.block(), expires_ms);
+            return id;
+        }
+        let (tag, access) = (record.tag(), record.access());
+        let (_, value_outside) = record::outside_numbers(&self.heap, id);
+        match value_outside {
+            Some(number) => {
+                self.rewrite(key, id, NewValue::Outside(number, tag), expires_ms, access)
+            }
+            None => {
+                let value = record.value().bytes().to_vec();
+                let value = NewValue::Bytes(Value::Slice(&value), tag);
+                self.rewrite(key, id, value, expires_ms, access)
+            }
+        }
+    }
+
+    /// Makes one class of records shorter by up to `most` places.
+    fn compact(&mut self, context: &Context, most: usize) -> bool {
+        let mut moved = 0;
+        while moved < most {
+            let Some(class) = self.heap.class_to_compact() else { return false };
+            // Some at once, so that the classes aren't looked through for each.
+            for _ in 0..32 {
+                moved += 1;
+                let Some(step) = self.heap.compact(class) else { continue };
+                let record = self.record(step.to);
+                let expires_ms = record.expires_ms();
+                let hash = context.hasher.hash(record.key());
+                self.index.replace(hash, step.from, step.to);
+                if expires_ms != 0 {
+                    self.due.note(step.to.block(), expires_ms);
+                }
+            }
+        }
+        true
+    }
+
+    fn memory(&self) -> usize {
+        self.index.memory() + self.heap.memory() + self.outside.memory() + self.due.memory()
+    }
+
+    /// Frees some of it, when it isn't needed any more. Answers whether something is left.
+    fn dismantle(&mut self, most: usize) -> bool {
+        let mut left = most;
+        left -= self.outside.dismantle(left).min(left);
+        left -= self.heap.dismantle(left).min(left);
+        left -= self.index.dismantle(left).min(left);
+        left == 0
+    }
+}
+
+/// What a record's value is to be, with its tag.
+enum NewValue<'a, T> {
+    Bytes(Value<'a>, u8),
+    Payload(Payload<T>, u8),
+    /// It is outside already.
+    Outside(u32, u8),
+}
+
+impl<T: Object> Db<T> {
+    pub(crate) fn new(context: Rc<Context>) -> Self {
+        Db { data: Data::default(), context, discarded: VecDeque::new() }
+    }
+
+    /// How many keys there are, expired ones that were not removed yet included.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.data.index.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many keys have an expiry.
+    pub fn volatile(&self) -> usize {
+        self.data.volatile
+    }
+
+    /// Bytes of memory that keys and values take, the index included. What was cleared counts until
+    /// it is freed.
+    pub fn memory(&self) -> usize {
+        self.data.memory() + self.discarded.iter().map(Data::memory).sum::<usize>()
+    }
+
+    /// The time of this turn, in milliseconds since the Unix epoch.
+    #[inline]
+    pub fn now_ms(&self) -> u64 {
+        self.context.clock.now_ms()
+    }
+
+    #[inline(always)]
+    fn is_live(&self, record: Record<'_, T>) -> bool {
+        // The clock is read only for what expires.
+        !record.header().expires() || !record.is_expired(self.now_ms())
+    }
+
+    /// The record of `key`, if it is there and its time is not over. That doesn't use it.
+    #[inline(always)]
+    pub fn find(&self, key: Key<'_>) -> Option<Record<'_, T>> {
+        let record = self.data.record(self.data.find(key)?);
+        self.is_live(record).then_some(record)
+    }
+
+    /// Same as [`Db::find`] for a command that reads: counted as a hit or a miss, and used.
+    #[inline(always)]
+    pub fn read(&self, key: Key<'_>) -> Option<Record<'_, T>> {
+        self.counted(self.find(key))
+    }
+
+    #[inline(always)]
+    fn counted<'a>(&'a self, found: Option<Record<'a, T>>) -> Option<Record<'a, T>> {
+        let stats = &self.context.stats;
+        let Some(record) = found else {
+            stats.misses.set(stats.misses.get().wrapping_add(1));
+            return None;
+        };
+        stats.hits.set(stats.hits.get().wrapping_add(1));
+        let access = self.context.usage.again(record.access(), self.now_ms());
+        // A line that isn't written need not be written back.
+        if access != record.access() {
+            self.data.heap.set_access(record.id(), access);
+        }
+        Some(record)
+    }
+
+    /// The bytes of `key`; counted as a hit or a miss, and used.
+    #[inline(always)]
+    pub fn get(&self, key: Key<'_>) -> Option<Value<'_>> {
+        self.read(key).map(Record::value)
+    }
+
+    /// The place of `key`, to be read and changed with one lookup. An expired record is removed.
+    #[inline(always)]
+    pub fn entry<'a>(&'a mut self, key: Key<'a>) -> Entry<'a, T> {
+        let mut id = self.data.find(key);
+        if let Some(found) = id
+            && !self.is_live(self.data.record(found))
+        {
+            self.data.remove(key.hash(), found);
+            self.context.stats.count_expired(1);
+            id = None;
+        }
+        Entry { db: self, key, id }
+    }
+
+    /// Sets `key` to bytes; `tag` is what the protocol has to say of them.
+    #[inline]
+    pub fn set(&mut self, key: Key<'_>, value: Value<'_>, tag: u8, expiry: Expiry) {
+        self.entry(key).put(value, tag, expiry);
+    }
+
+    /// Removes `key`. False if it was not there.
+    #[inline]
+    pub fn remove(&mut self, key: Key<'_>) -> bool {
+        self.entry(key).remove()
+    }
+
+    /// All records that are there.
+    pub fn iter(&self) -> impl Iterator<Item = Record<'_, T>> {
+        let records = self.data.index.iter().map(|id| self.data.record(id));
+        records.filter(|record| self.is_live(*record))
+    }
+
+    /// Calls `visit` with a few records, and answers the cursor for the next few, 0 at the end. A
+    /// pass, which starts with cursor 0, visits every key that is there all the time, whatever else
+    /// comes and goes. Any number is good for a cursor.
+    pub fn scan<'a>(&'a self, cursor: u64, mut visit: impl FnMut(Record<'a, T>)) -> u64 {
+        let Some(from) = Position::from_number(cursor) else { return 0 };
+        let next = self.data.index.scan(from, |id| {
+            let record = self.data.record(id);
+            if self.is_live(record) {
+                visit(record);
+            }
+        });
+        next.map_or(0, Position::number)
+    }
+
+    /// A random key, each as likely as any other; `None` if there is none.
+    pub fn random_key(&self) -> Option<&[u8]> {
+        let places = self.data.heap.places();
+        if places == 0 {
+            return None;
+        }
+        // At least one place in two holds a record, unless much was removed just now or has expired.
+        const DRAWS: usize = 256;
+        let random = &self.context.usage.random;
+        let drawn = (0..DRAWS).find_map(|_| {
+            let record = self.data.record(self.data.heap.nth(random.below(places))?);
+            self.is_live(record).then_some(record)
+        });
+        drawn.or_else(|| self.iter().next()).map(Record::key)
+    }
+
+    /// Milliseconds since a record was last used.
+    pub fn idle_ms(&self, record: Record<'_, T>) -> u64 {
+        self.context.usage.idle_ms(record.access(), self.now_ms())
+    }
+
+    /// How often a record is used, from 0 to 255 on a logarithmic scale; only while
+    /// [`Tracking::Frequency`](crate::Tracking) is.
+    pub fn frequency(&self, record: Record<'_, T>) -> u8 {
+        self.context.usage.frequency(record.access(), self.now_ms())
+    }
+
+    /// Removes all keys. Their memory is freed by and by.
+    pub fn clear(&mut self) {
+        let data = std::mem::take(&mut self.data);
+        if data.heap.places() > 0 {
+            self.discarded.push_back(data);
+        }
+    }
+
+    /// Removes some of what has expired, frees some of what was cleared, and moves records
+    /// together. Answers after how many milliseconds there is more to do.
+    pub(crate) fn tick(&mut self) -> Option<u64> {
+        if self.is_empty() {
+            self.clear();
+        }
+        if let Some(data) = self.discarded.front_mut() {
+            if !data.dismantle(FREED_PER_TICK) {
+                self.discarded.pop_front();
+            }
+            return Some(AT_ONCE);
+        }
+        // What has expired goes first: it need not be moved.
+        let next = if self.data.volatile == 0 { None } else { self.remove_expired() };
+        if next != Some(AT_ONCE) && self.data.compact(&self.context, MOVED_PER_TICK) {
+            return Some(AT_ONCE);
+        }
+        next
+    }
+
+    fn remove_expired(&mut self) -> Option<u64> {
+        let now_ms = self.now_ms();
+        let (mut blocks, mut expired) = (BLOCKS_PER_TICK, Vec::new());
+        let mut searched = 0;
+        let next = loop {
+            if expired.len() >= EXPIRED_PER_TICK || searched == SEARCHED_PER_TICK {
+                break None;
+            }
+            match self.data.due.find(now_ms, &mut blocks) {
+                Found::Paused => break None,
+                Found::End(next) => break Some(next),
+                Found::Block(block) => {
+                    searched += 1;
+                    let Data { heap, outside, due, .. } = &mut self.data;
+                    for id in heap.in_block(block) {
+                        let record = Record::new(heap, outside, id);
+                        match record.expires_ms() {
+                            0 => {}
+                            _ if record.is_expired(now_ms) => {
+                                expired.push((self.context.hasher.hash(record.key()), id));
+                            }
+                            expires_ms => due.note(block, expires_ms),
+                        }
+                    }
+                }
+            }
+        };
+        // One pass asks for the lines, the other one finds them there.
+        expired.iter().for_each(|&(hash, _)| self.data.index.prefetch(hash));
+        self.context.stats.count_expired(expired.len() as u64);
+        expired.into_iter().for_each(|(hash, id)| drop(self.data.remove(hash, id)));
+        match next {
+            None => Some(AT_ONCE),
+            // It moved to where this pass had been.
+            Some(Some(next)) if next < now_ms => Some(AT_ONCE),
+            Some(next) => {
+                let over_ms = next.map_or(LONGEST_WAIT_MS, |next| next.saturating_sub(now_ms) + 1);
+                (self.volatile() > 0).then_some(over_ms.min(LONGEST_WAIT_MS))
+            }
+        }
+    }
+
+    /// Asks for what a lookup of `hash` reads first, if that pays.
+    #[inline(always)]
+    pub fn prefetch(&self, hash: u64) {
+        self.data.index.prefetch(hash);
+    }
+
+    /// Asks for what a lookup of `hash` reads next, if that pays.
+    #[inline(always)]
+    pub fn prefetch_record(&self, hash: u64) {
+        if let Some(id) = self.data.index.first_candidate(hash) {
+            self.data.heap.prefetch(id);
+        }
+    }
+
+    /// Draws a record for eviction; `None` if this draw hit none. With `volatile`, one that expires.
+    pub(crate) fn draw(&self, volatile: bool, mut see: impl FnMut(Record<'_, T>)) {
+        let random = &self.context.usage.random;
+        if !volatile {
+            let places = self.data.heap.places();
+            if places > 0
+                && let Some(id) = self.data.heap.nth(random.below(places))
+            {
+                see(self.data.record(id));
+            }
+            return;
+        }
+        /// Blocks that are looked at for one in which something expires.
+        const NEAR: usize = 1024;
+        let blocks = self.data.due.blocks();
+        if blocks == 0 {
+            return;
+        }
+        let Some(block) = self.data.due.some_block(random.below(blocks), NEAR) else { return };
+        let records = self.data.heap.in_block(block).map(|id| self.data.record(id));
+        records.filter(|record| record.header().expires()).for_each(see);
+    }
+
+    /// The record of a hash and id that a draw told, if it is there.
+    pub(crate) fn drawn(&self, hash: u64, id: RecordId) -> Option<Record<'_, T>> {
+        let id = self.data.index.find(hash, |other| other == id)?;
+        Some(self.data.record(id))
+    }
+
+    /// Removes a record to make room.
+    pub(crate) fn evict(&mut self, hash: u64, id: RecordId) {
+        drop(self.data.remove(hash, id));
+    }
+}
+
+/// The place of a key in a database, with or without a record.
+#[derive(Debug)]
+pub struct Entry<'a, T> {
+    db: &'a mut Db<T>,
+    key: Key<'a>,
+    id: Option<RecordId>,
+}
+
+impl<T: Object> Entry<'_, T> {
+    /// The time of this turn, in milliseconds since the Unix epoch.
+    pub fn now_ms(&self) -> u64 {
+        self.db.now_ms()
+    }
+
+    /// The record, if there is one.
+    #[inline(always)]
+    pub fn record(&self) -> Option<Record<'_, T>> {
+        self.id.map(|id| self.db.data.record(id))
+    }
+
+    /// Whether there is one.
+    #[inline(always)]
+    pub fn exists(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// The bytes, for a command that reads them: counted as a hit or a miss, and used.
+    #[inline]
+    pub fn read(&self) -> Option<Value<'_>> {
+        self.db.counted(self.record()).map(Record::value)
+    }
+
+    /// Sets bytes, whether or not there was a value; `tag` is what the protocol has to say of them.
+    #[inline(always)]
+    pub fn put(&mut self, value: Value<'_>, tag: u8, expiry: Expiry) {
+        self.put_new(NewValue::Bytes(value, tag), expiry);
+    }
+
+    /// Sets a value of another type.
+    pub fn put_object(&mut self, object: T, tag: u8, expiry: Expiry) {
+        self.put_new(NewValue::Payload(Payload::Object(object), tag), expiry);
+    }
+
+    #[inline(always)]
+    fn put_new(&mut self, value: NewValue<'_, T>, expiry: Expiry) {
+        let expires_ms = match expiry {
+            Expiry::Keep => self.expires_ms().unwrap_or(0),
+            Expiry::Never => 0,
+            Expiry::At(expires_ms) => expires_ms,
+        };
+        let Db { data, context, .. } = &mut *self.db;
+        self.id = Some(match self.id {
+            Some(id) => data.overwrite(context, self.key, id, value, expires_ms),
+            None => data.insert(context, self.key, value, expires_ms),
+        });
+    }
+
+    /// Changes the value's bytes, with zeros appended up to `len`, and sets its tag. No value is an
+    /// empty one.
+    pub fn edit<R>(&mut self, len: usize, tag: u8, edit: impl FnOnce(&mut [u8]) -> R) -> R {
+        let Some(record) = self.record() else {
+            return self.edit_new(b"", len, tag, edit);
+        };
+        let header = record.header();
+        let data = &self.db.data;
+        let id = record.id();
+        if header.value_is_outside() {
+            let (_, number) = record::outside_numbers(&data.heap, id);
+            let number = number.expect("its value is outside");
+            let data = &mut self.db.data;
+            record::set_tag(&mut data.heap, id, tag);
+            return data.outside.change(number, |payload| edit(payload.edit(len)));
+        }
+        let old = record.value().len();
+        if len <= old {
+            record::set_tag(&mut self.db.data.heap, id, tag);
+            return edit(record::value_mut(&mut self.db.data.heap, id));
+        }
+        let bytes = record.value().bytes().to_vec();
+        self.edit_new(&bytes, len, tag, edit)
+    }
+
+    fn edit_new<R>(
+        &mut self,
+        old: &[u8],
+        len: usize,
+        tag: u8,
+        edit: impl FnOnce(&mut [u8]) -> R,
+    ) -> R {
+        let mut bytes = crate::outside::padded(old, len);
+        let result = edit(&mut bytes);
+        if record::fits_inside(self.key.bytes().len(), bytes.len()) {
+            self.put(Value::Slice(&bytes), tag, Expiry::Keep);
+        } else {
+            self.put_new(NewValue::Payload(Payload::from_vec(bytes), tag), Expiry::Keep);
+        }
+        result
+    }
+
+    /// The value of another type, to be changed; `None` for bytes or no value.
+    pub fn change_object<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let (_, number) = record::outside_numbers(&self.db.data.heap, self.id?);
+        self.db.data.outside.change(number?, |payload| match payload {
+            Payload::Object(object) => Some(change(object)),
+            _ => None,
+        })
+    }
+
+    /// When the key expires; `None` for a key that isn't there or that stays for ever.
+    #[inline]
+    pub fn expires_ms(&self) -> Option<u64> {
+        self.record().map(Record::expires_ms).filter(|&expires_ms| expires_ms != 0)
+    }
+
+    /// Changes when the key expires, if it is there.
+    pub fn set_expiry(&mut self, expiry: Expiry) {
+        let expires_ms = match expiry {
+            Expiry::Keep => return,
+            Expiry::Never => 0,
+            Expiry::At(expires_ms) => expires_ms,
+        };
+        if let Some(id) = self.id {
+            self.id = Some(self.db.data.set_expiry(self.key, id, expires_ms));
+        }
+    }
+
+    /// Removes the key. False if it was not there.
+    #[inline]
+    pub fn remove(&mut self) -> bool {
+        let Some(id) = self.id.take() else { return false };
+        drop(self.db.data.remove(self.key.hash(), id));
+        true
+    }
+}

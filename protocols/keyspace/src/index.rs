@@ -1,0 +1,636 @@
+//! From a key's hash to where its record lies.
+//!
+//! ```text
+//! position:  | root 8 | prefix 0..=20 | window 24 | ... |     the lower 52 bits of the hash
+//! roots, 256 ─> directory: one entry per prefix, as long as it has to be
+//!                   └─> buckets, 64 bytes each: | window 24, id 40 | x 8
+//! ```
+//!
+//! Extendible hashing (Fagin, Nievergelt, Pippenger and Strong, 1979): a segment that is too full
+//! gets more buckets, and from some number on is split in two by one more bit of the position. So
+//! no insertion moves more than a thousand slots, and only a split has to hash keys again. Within
+//! its segment a slot is put into the bucket that its window names, proportionally, or if that is
+//! full into the next one that isn't.
+//!
+//! Position is an order, which neither growth nor splits change: a scan that goes on from a
+//! position misses nothing.
+
+use crate::heap::{ID_BITS, RecordId};
+
+const ROOT_BITS: u32 = 8;
+const PREFIX_BITS: u32 = 20;
+const WINDOW_BITS: u32 = 64 - ID_BITS;
+const POSITION_BITS: u32 = ROOT_BITS + PREFIX_BITS + WINDOW_BITS;
+
+const BUCKET_SLOTS: usize = 8;
+
+/// Buckets of a segment that is split instead of made larger.
+///
+/// Smaller: more directory per key. Larger: an insertion that makes a segment grow takes longer.
+const MOST_BUCKETS: usize = 128;
+
+/// Of this many slots so many are used before a segment grows.
+///
+/// Less: more memory. More: longer searches, as full buckets overflow into their neighbours.
+const FULL: (usize, usize) = (8, 7);
+
+/// A segment of which less than this share of slots is used shrinks: half of what it holds after
+/// it grew, so that nothing grows and shrinks in turn.
+const SPARSE: (usize, usize) = (8, 3);
+
+/// An index of fewer keys is expected to be in the caches: asking for its lines ahead pays only for
+/// more.
+///
+/// Smaller: lines are asked for that are there. Larger: lookups wait.
+const SMALL: usize = 1 << 14;
+
+/// Bytes of the index for one key, on average.
+pub(crate) const SHARE_BYTES: usize = 10;
+
+/// A key's place in the order of all keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position(u64);
+
+impl Position {
+    /// That of a hash.
+    #[inline(always)]
+    pub(crate) fn of(hash: u64) -> Self {
+        Position(hash & ((1 << POSITION_BITS) - 1))
+    }
+
+    /// The first one not below that of any number.
+    pub(crate) fn from_number(number: u64) -> Option<Self> {
+        (number < 1 << POSITION_BITS).then_some(Position(number))
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
+    #[inline(always)]
+    fn root(self) -> usize {
+        (self.0 >> (PREFIX_BITS + WINDOW_BITS)) as usize
+    }
+
+    /// The longest prefix.
+    #[inline(always)]
+    fn prefix(self) -> usize {
+        (self.0 >> WINDOW_BITS) as usize % (1 << PREFIX_BITS)
+    }
+
+    /// What follows a prefix of `depth` bits.
+    #[inline(always)]
+    fn window(self, depth: u8) -> u64 {
+        (self.0 >> (PREFIX_BITS - u32::from(depth))) % (1 << WINDOW_BITS)
+    }
+}
+
+/// A used slot: what a position has in the window, above its id. An unused one is zero.
+#[inline(always)]
+fn slot(window: u64, id: RecordId) -> u64 {
+    window << ID_BITS | id.0
+}
+
+#[inline(always)]
+fn id_of(slot: u64) -> RecordId {
+    RecordId(slot & ((1 << ID_BITS) - 1))
+}
+
+/// A cache line of slots.
+#[derive(Clone, Debug, Default)]
+#[repr(align(64))]
+struct Bucket([u64; BUCKET_SLOTS]);
+
+impl Bucket {
+    #[inline(always)]
+    fn is_full(&self) -> bool {
+        !self.0.contains(&0)
+    }
+}
+
+/// A directory's entry: the segment that starts here, or nothing if it starts before.
+#[derive(Debug, Default)]
+struct Segment {
+    buckets: Box<[Bucket]>,
+    /// Used slots.
+    len: u32,
+    /// Bits of the directory that all its positions share; also in the entries that it covers
+    /// beside its own.
+    depth: u8,
+}
+
+/// The bucket that a window names, of `buckets`.
+#[inline(always)]
+fn home(window: u64, buckets: usize) -> usize {
+    ((window * buckets as u64) >> WINDOW_BITS) as usize
+}
+
+#[inline(always)]
+fn home_of(slot: u64, buckets: usize) -> usize {
+    home(slot >> ID_BITS, buckets)
+}
+
+impl Segment {
+    /// How many slots may be used.
+    fn capacity(buckets: usize) -> usize {
+        buckets * BUCKET_SLOTS * FULL.1 / FULL.0
+    }
+
+    /// The fewest buckets that hold `len` slots with room for some more.
+    fn buckets_for(len: usize) -> usize {
+        let mut buckets = 1;
+        while Segment::capacity(buckets) <= len {
+            buckets = more_buckets(buckets);
+        }
+        buckets
+    }
+
+    /// Calls `see` with the slots that may be of a position, until it answers true. Answers where
+    /// that was.
+    #[inline(always)]
+    fn probe(
+        &self,
+        window: u64,
+        mut is_it: impl FnMut(RecordId) -> bool,
+    ) -> Option<(usize, usize)> {
+        let count = self.buckets.len();
+        if count == 0 {
+            return None;
+        }
+        let mut at = home(window, count);
+        for _ in 0..count {
+            let bucket = &self.buckets[at];
+            let mut has_room = false;
+            for (number, &slot) in bucket.0.iter().enumerate() {
+                has_room |= slot == 0;
+                if slot >> ID_BITS == window && slot != 0 && is_it(id_of(slot)) {
+                    return Some((at, number));
+                }
+            }
+            if has_room {
+                return None;
+            }
+            at = if at + 1 == count { 0 } else { at + 1 };
+        }
+        None
+    }
+
+    /// Puts a slot where it belongs. There is room.
+    #[inline]
+    fn place(&mut self, slot: u64) {
+        let count = self.buckets.len();
+        let mut at = home_of(slot, count);
+        loop {
+            if let Some(vacant) = self.buckets[at].0.iter_mut().find(|slot| **slot == 0) {
+                *vacant = slot;
+                break;
+            }
+            at = if at + 1 == count { 0 } else { at + 1 };
+        }
+        self.len += 1;
+    }
+
+    /// Empties a slot, and moves those back that passed over its bucket because it was full.
+    fn vacate(&mut self, (mut at, number): (usize, usize)) {
+        let count = self.buckets.len();
+        let was_full = self.buckets[at].is_full();
+        self.buckets[at].0[number] = 0;
+        self.len -= 1;
+        if !was_full {
+            return;
+        }
+        let mut number = number;
+        let mut next = (at + 1) % count;
+        while next != at {
+            let is_full = self.buckets[next].is_full();
+            // From the bucket where it belongs a slot passed over all up to its own.
+            let steps = |from: usize, to: usize| (to + count - from) % count;
+            let passed =
+                |slot: &u64| *slot != 0 && steps(home_of(*slot, count), next) >= steps(at, next);
+            if let Some(found) = self.buckets[next].0.iter().position(passed) {
+                self.buckets[at].0[number] = std::mem::take(&mut self.buckets[next].0[found]);
+                (at, number) = (next, found);
+            }
+            if !is_full {
+                break;
+            }
+            next = (next + 1) % count;
+        }
+    }
+
+    /// All slots, in no order.
+    fn slots(&self) -> impl Iterator<Item = u64> {
+        self.buckets.iter().flat_map(|bucket| bucket.0).filter(|&slot| slot != 0)
+    }
+
+    /// Gives an empty one so many slots.
+    fn fill(&mut self, len: usize, slots: impl Iterator<Item = u64>) {
+        self.buckets = vec![Bucket::default(); Segment::buckets_for(len)].into();
+        slots.for_each(|slot| self.place(slot));
+    }
+
+    /// Gives it so many buckets.
+    fn resize(&mut self, buckets: usize) {
+        let old = std::mem::replace(&mut self.buckets, vec![Bucket::default(); buckets].into());
+        self.len = 0;
+        for slot in old.iter().flat_map(|bucket| bucket.0).filter(|&slot| slot != 0) {
+            self.place(slot);
+        }
+    }
+
+    /// Calls `visit` with the ids of a bucket's slots, those below `from` left out, wherever they
+    /// were put.
+    fn visit_home(&self, bucket: usize, from: u64, mut visit: impl FnMut(RecordId)) {
+        let count = self.buckets.len();
+        let mut at = bucket;
+        for _ in 0..count {
+            for &slot in &self.buckets[at].0 {
+                if slot != 0 && home_of(slot, count) == bucket && slot >> ID_BITS >= from {
+                    visit(id_of(slot));
+                }
+            }
+            if !self.buckets[at].is_full() {
+                break;
+            }
+            at = (at + 1) % count;
+        }
+    }
+}
+
+/// The next larger number of buckets: four sizes to a doubling, as allocators have them.
+fn more_buckets(buckets: usize) -> usize {
+    match buckets {
+        0..8 => buckets + 1,
+        _ => buckets + (1 << (buckets.ilog2() - 2)),
+    }
+}
+
+#[derive(Debug)]
+struct Root {
+    /// `2^depth` entries.
+    directory: Vec<Segment>,
+    depth: u8,
+}
+
+impl Default for Root {
+    fn default() -> Self {
+        Root { directory: vec![Segment::default()], depth: 0 }
+    }
+}
+
+impl Root {
+    /// The entry of the segment that a position is in.
+    #[inline(always)]
+    fn entry(&self, position: Position) -> usize {
+        let entry = position.prefix() >> (PREFIX_BITS - u32::from(self.depth));
+        self.start(entry)
+    }
+
+    /// Where the segment that covers an entry starts.
+    #[inline(always)]
+    fn start(&self, entry: usize) -> usize {
+        let shift = self.depth - self.directory[entry].depth;
+        entry >> shift << shift
+    }
+
+    /// How many entries a segment covers.
+    fn span(&self, entry: usize) -> usize {
+        1 << (self.depth - self.directory[entry].depth)
+    }
+
+    /// Makes the directory twice as long.
+    fn deepen(&mut self) {
+        let old = std::mem::take(&mut self.directory);
+        self.directory = Vec::with_capacity(2 * old.len());
+        for segment in old {
+            let beside = Segment { depth: segment.depth, ..Segment::default() };
+            self.directory.extend([segment, beside]);
+        }
+        self.depth += 1;
+    }
+
+    /// Makes it half as long, if no segment needs all its bits.
+    fn flatten(&mut self) {
+        while self.depth > 0 && self.directory.iter().all(|segment| segment.depth < self.depth) {
+            let mut number = 0;
+            self.directory.retain(|_| {
+                number += 1;
+                number % 2 == 1
+            });
+            self.directory.shrink_to_fit();
+            self.depth -= 1;
+        }
+    }
+
+    /// Divides a segment in two. `hash` is that of an id's key.
+    fn split(&mut self, entry: usize, hash: &mut impl FnMut(RecordId) -> u64) {
+        let depth = self.directory[entry].depth;
+        if depth == self.depth {
+            return self.split_deepened(entry, hash);
+        }
+        let second = entry + self.span(entry) / 2;
+        let old = std::mem::take(&mut self.directory[entry]);
+        let bit = 1 << (PREFIX_BITS - 1 - u32::from(depth));
+        let (mut low, mut high) = (Vec::new(), Vec::new());
+        for id in old.slots().map(id_of) {
+            let position = Position::of(hash(id));
+            let half = if position.prefix() & bit == 0 { &mut low } else { &mut high };
+            half.push(slot(position.window(depth + 1), id));
+        }
+        let end = second + (second - entry);
+        for covered in &mut self.directory[entry..end] {
+            covered.depth = depth + 1;
+        }
+        self.directory[entry].fill(low.len(), low.into_iter());
+        self.directory[second].fill(high.len(), high.into_iter());
+    }
+
+    fn split_deepened(&mut self, entry: usize, hash: &mut impl FnMut(RecordId) -> u64) {
+        self.deepen();
+        self.split(2 * entry, hash);
+    }
+
+    /// Joins a segment with the other one of which it was split off, if both together are small.
+    fn join(&mut self, entry: usize) {
+        let depth = self.directory[entry].depth;
+        if depth == 0 {
+            return;
+        }
+        let span = self.span(entry);
+        let (first, second) = (entry & !span, entry | span);
+        if self.directory[first].depth != depth || self.directory[second].depth != depth {
+            return;
+        }
+        let len = (self.directory[first].len + self.directory[second].len) as usize;
+        if len > Segment::capacity(MOST_BUCKETS) / 2 {
+            return;
+        }
+        let (a, b) = (
+            std::mem::take(&mut self.directory[first]),
+            std::mem::take(&mut self.directory[second]),
+        );
+        for covered in &mut self.directory[first..second + span] {
+            covered.depth = depth - 1;
+        }
+        // The bit that told the halves apart is in the window again.
+        let widened = |slot: u64, bit: u64| {
+            let window = (slot >> ID_BITS) >> 1 | bit << (WINDOW_BITS - 1);
+            self::slot(window, id_of(slot))
+        };
+        let slots =
+            a.slots().map(|slot| widened(slot, 0)).chain(b.slots().map(|slot| widened(slot, 1)));
+        self.directory[first].fill(len, slots);
+        if depth == self.depth {
+            self.flatten();
+        }
+    }
+}
+
+/// Where records lie, by their keys' hashes.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    /// None, or all of them.
+    roots: Vec<Root>,
+    len: usize,
+    /// Bytes of buckets.
+    bucket_bytes: usize,
+}
+
+impl Index {
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline(always)]
+    fn segment(&self, position: Position) -> Option<&Segment> {
+        let root = self.roots.get(position.root())?;
+        Some(&root.directory[root.entry(position)])
+    }
+
+    /// The id of that hash for which `is_it` holds.
+    #[inline(always)]
+    pub(crate) fn find(
+        &self,
+        hash: u64,
+        mut is_it: impl FnMut(RecordId) -> bool,
+    ) -> Option<RecordId> {
+        let position = Position::of(hash);
+        let segment = self.segment(position)?;
+        let mut found = None;
+        segment.probe(position.window(segment.depth), |id| {
+            let is_found = is_it(id);
+            if is_found {
+                found = Some(id);
+            }
+            is_found
+        });
+        found
+    }
+
+    /// Adds an id. `hash_of` hashes the key of another one again.
+    pub(crate) fn insert(
+        &mut self,
+        hash: u64,
+        id: RecordId,
+        mut hash_of: impl FnMut(RecordId) -> u64,
+    ) {
+        if self.roots.is_empty() {
+            self.roots.resize_with(1 << ROOT_BITS, Root::default);
+        }
+        let position = Position::of(hash);
+        let root = &mut self.roots[position.root()];
+        let mut entry = root.entry(position);
+        let segment = &mut root.directory[entry];
+        if segment.len as usize >= Segment::capacity(segment.buckets.len()) {
+            self.bucket_bytes -= size_of_val(&*segment.buckets);
+            entry = Index::enlarge(root, position, &mut hash_of, &mut self.bucket_bytes);
+        }
+        let segment = &mut root.directory[entry];
+        segment.place(slot(position.window(segment.depth), id));
+        self.len += 1;
+    }
+
+    /// Makes room in the segment of a position, whose buckets are not counted any more. Answers its
+    /// entry.
+    #[cold]
+    fn enlarge(
+        root: &mut Root,
+        position: Position,
+        hash_of: &mut impl FnMut(RecordId) -> u64,
+        bucket_bytes: &mut usize,
+    ) -> usize {
+        loop {
+            let entry = root.entry(position);
+            let segment = &mut root.directory[entry];
+            let buckets = more_buckets(segment.buckets.len());
+            let is_deepest = u32::from(segment.depth) == PREFIX_BITS;
+            if buckets <= MOST_BUCKETS || is_deepest {
+                segment.resize(buckets);
+                *bucket_bytes += size_of_val(&*segment.buckets);
+                return entry;
+            }
+            root.split(entry, hash_of);
+            let (one, other) = (root.entry(position), root.sibling(position));
+            *bucket_bytes += size_of_val(&*root.directory[other].buckets);
+            let segment = &root.directory[one];
+            if (segment.len as usize) < Segment::capacity(segment.buckets.len()) {
+                *bucket_bytes += size_of_val(&*segment.buckets);
+                return one;
+            }
+        }
+    }
+
+    /// Puts another id in the place of one.
+    pub(crate) fn replace(&mut self, hash: u64, old: RecordId, new: RecordId) {
+        let position = Position::of(hash);
+        let root = &mut self.roots[position.root()];
+        let entry = root.entry(position);
+        let segment = &mut root.directory[entry];
+        let window = position.window(segment.depth);
+        let at = segment.probe(window, |id| id == old);
+        let (bucket, number) = at.expect("an id that is there");
+        segment.buckets[bucket].0[number] = slot(window, new);
+    }
+
+    /// Removes an id.
+    pub(crate) fn remove(&mut self, hash: u64, id: RecordId) {
+        let position = Position::of(hash);
+        let root = &mut self.roots[position.root()];
+        let entry = root.entry(position);
+        let segment = &mut root.directory[entry];
+        let at = segment.probe(position.window(segment.depth), |other| other == id);
+        segment.vacate(at.expect("an id that is there"));
+        self.len -= 1;
+        let slots = segment.buckets.len() * BUCKET_SLOTS;
+        if (segment.len as usize) < slots * SPARSE.1 / SPARSE.0 {
+            self.shrink(position);
+        }
+    }
+
+    /// Gives up what the segment of a position doesn't need.
+    #[cold]
+    fn shrink(&mut self, position: Position) {
+        let root = &mut self.roots[position.root()];
+        let entry = root.entry(position);
+        let segment = &mut root.directory[entry];
+        let bytes = |segment: &Segment| size_of_val(&*segment.buckets);
+        if segment.len == 0 && segment.depth == 0 {
+            self.bucket_bytes -= bytes(segment);
+            segment.buckets = Box::default();
+            return;
+        }
+        let buckets = Segment::buckets_for(segment.len as usize);
+        if buckets < segment.buckets.len() {
+            self.bucket_bytes -= bytes(segment);
+            segment.resize(buckets);
+            self.bucket_bytes += bytes(segment);
+        }
+        if segment.depth > 0 {
+            let sibling = root.sibling(position);
+            let before = bytes(&root.directory[entry]) + bytes(&root.directory[sibling]);
+            let depth = root.directory[entry].depth;
+            if root.directory[sibling].depth != depth {
+                return;
+            }
+            root.join(entry);
+            let joined = root.entry(position);
+            if root.directory[joined].depth < depth {
+                self.bucket_bytes = self.bucket_bytes - before + bytes(&root.directory[joined]);
+            }
+        }
+    }
+
+    /// Asks for the bucket that a lookup of a hash reads first, if that pays.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        if self.len < SMALL {
+            return;
+        }
+        let position = Position::of(hash);
+        if let Some(segment) = self.segment(position)
+            && let Some(bucket) =
+                segment.buckets.get(home(position.window(segment.depth), segment.buckets.len()))
+        {
+            kevy_rt::prefetch(bucket);
+        }
+    }
+
+    /// The record that a lookup of a hash reads first, if asking for it pays.
+    #[inline(always)]
+    pub(crate) fn first_candidate(&self, hash: u64) -> Option<RecordId> {
+        if self.len < SMALL {
+            return None;
+        }
+        self.find(hash, |_| true)
+    }
+
+    /// Calls `visit` with the ids at a few positions from `from` on. Answers from where to go on;
+    /// none behind the last.
+    pub(crate) fn scan(&self, from: Position, visit: impl FnMut(RecordId)) -> Option<Position> {
+        let root = self.roots.get(from.root())?;
+        let entry = root.entry(from);
+        let segment = &root.directory[entry];
+        let count = segment.buckets.len();
+        // What is below the window, or the window itself behind a shorter prefix.
+        let below = PREFIX_BITS - u32::from(segment.depth);
+        let start = from.0 >> (WINDOW_BITS + below) << (WINDOW_BITS + below);
+        if count > 0 {
+            let window = from.window(segment.depth);
+            let bucket = home(window, count);
+            segment.visit_home(bucket, window, visit);
+            if bucket + 1 < count {
+                // The first one whose home is the next bucket.
+                let window = ((bucket as u64 + 1) << WINDOW_BITS).div_ceil(count as u64);
+                return Some(Position(start | window << below));
+            }
+        }
+        Position::from_number(start + (1 << (WINDOW_BITS + below)))
+    }
+
+    /// All ids.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = RecordId> {
+        let segments = self.roots.iter().flat_map(|root| &root.directory);
+        segments.flat_map(Segment::slots).map(id_of)
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn memory(&self) -> usize {
+        // The directories' entries are about as many as the fullest buckets allow.
+        let entries = self.len / (Segment::capacity(MOST_BUCKETS) / 2) + self.roots.len();
+        self.bucket_bytes + entries * size_of::<Segment>() + self.roots.len() * size_of::<Root>()
+    }
+
+    /// Drops some segments, when no record is needed any more. Answers how many.
+    pub(crate) fn dismantle(&mut self, most: usize) -> usize {
+        let mut dropped = 0;
+        while dropped < most
+            && let Some(root) = self.roots.last_mut()
+        {
+            let keep = root.directory.len().saturating_sub(most - dropped);
+            dropped += root.directory.drain(keep..).count();
+            if root.directory.is_empty() {
+                self.roots.pop();
+            }
+        }
+        dropped
+    }
+
+    /// Buckets that a lookup of a hash that isn't there reads.
+    #[cfg(test)]
+    pub(crate) fn probe_len(&self, hash: u64) -> usize {
+        let position = Position::of(hash);
+        let Some(segment) = self.segment(position) else { return 0 };
+        let count = segment.buckets.len();
+        let start = home(position.window(segment.depth), count.max(1));
+        (0..count).take_while(|step| segment.buckets[(start + step) % count].is_full()).count() + 1
+    }
+}
+
+impl Root {
+    /// The entry of the other half of what a position's segment was split from.
+    fn sibling(&self, position: Position) -> usize {
+        let entry = self.entry(position);
+        self.start(entry ^ self.span(entry))
+    }
+}
