@@ -29,6 +29,7 @@
 //! # Where to look
 //!
 //! - [`Store`], [`Has`], [`Session`], [`Wire`], [`Arg`], [`Encode`]: what a server provides.
+//! - [`KeyHasher`]: the one hash of a key, by which it is placed and found.
 //! - [`Command`], [`Route`], [`gather`]: what a declaration becomes, and how parts of a reply from
 //!   several shards become one.
 //! - [`Cx`], [`Server`], [`Process`]: what a handler may ask of the runtime.
@@ -71,8 +72,8 @@ pub use commands::{
 };
 pub use conn::{ConnFacts, ConnView, Peer};
 pub use cx::{Cx, Server};
-pub use hash::KeyHasher;
 pub use gather::{Carried, Carry, PartOut, Plan};
+pub use hash::KeyHasher;
 pub use kevy_rt_macros::{command, commands};
 pub use limits::Limits;
 #[doc(hidden)]
@@ -87,5 +88,11 @@ pub use wire::{
 /// Asks the processor for a cache line ahead of its use: for [`Store::prefetch`].
 #[inline(always)]
 pub fn prefetch<T: ?Sized>(line: &T) {
-    sys::prefetch_line(line);
+    sys::prefetch_line(std::ptr::from_ref(line).cast());
+}
+
+/// The same for an address, whether or not something is there.
+#[inline(always)]
+pub fn prefetch_address(address: *const u8) {
+    sys::prefetch_line(address);
 }

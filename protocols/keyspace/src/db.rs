@@ -6,11 +6,11 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use kevy_rt::{Key, Value};
+use kevy_rt::{Key, KeyHasher, Value};
 
 use crate::due::{Due, Found};
 use crate::heap::{Heap, RecordId};
-use crate::index::{Index, Position};
+use crate::index::{Index, Position, Rehash};
 use crate::keyspace::Context;
 use crate::outside::{Object, Outside, Payload};
 use crate::record::{self, Draft, Header, Record};
@@ -105,8 +105,7 @@ impl<T: Object> Data<T> {
         let access = context.usage.first(context.clock.now_ms());
         let id = self.write_new(key.bytes(), key_outside, value, expires_ms, access);
         let Data { index, heap, outside, .. } = self;
-        index
-            .insert(key.hash(), id, |id| context.hasher.hash(Record::new(heap, outside, id).key()));
+        index.insert(key.hash(), id, &Keys { heap, outside, hasher: &context.hasher });
         id
     }
 
@@ -283,6 +282,23 @@ impl<T: Object> Data<T> {
         left -= self.heap.dismantle(left).min(left);
         left -= self.index.dismantle(left).min(left);
         left == 0
+    }
+}
+
+/// The keys of records, to be hashed again.
+struct Keys<'a, T> {
+    heap: &'a Heap,
+    outside: &'a Outside<T>,
+    hasher: &'a KeyHasher,
+}
+
+impl<T: Object> Rehash for Keys<'_, T> {
+    fn ask(&self, id: RecordId) {
+        self.heap.prefetch(id);
+    }
+
+    fn hash(&self, id: RecordId) -> u64 {
+        self.hasher.hash(Record::new(self.heap, self.outside, id).key())
     }
 }
 

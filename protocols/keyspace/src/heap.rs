@@ -9,10 +9,10 @@
 //! class; where too many are left, the last record moves to the first hole, so that chunks at the
 //! end become free. Records may be moved since the index alone knows where they are.
 
-use crate::chunk::{CHUNK_BYTES, Chunk};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
-/// Records start at multiples of so many bytes.
-const GRANULE: usize = 8;
+use crate::space::{CHUNK_BYTES, GRANULE, HEADER_BYTES, Space};
 
 /// Granules per chunk, as a power of two.
 const CHUNK_SHIFT: u32 = (CHUNK_BYTES / GRANULE).trailing_zeros();
@@ -38,7 +38,7 @@ const HOLE: u64 = 1;
 /// No hole.
 const NONE: u64 = 0;
 
-/// Where a record lies: chunk and granule in it, 40 bits. Chunk 0 is none, so no id is zero.
+/// Where a record lies, in granules: 40 bits. Chunk 0 is used for nothing, so no id is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RecordId(pub(crate) u64);
 
@@ -81,25 +81,32 @@ struct Class {
     first_hole: u64,
 }
 
-#[derive(Debug)]
-struct Owned {
-    memory: Chunk,
-    class: u8,
-}
-
 /// The records of a database.
 #[derive(Debug)]
 pub(crate) struct Heap {
-    chunks: Vec<Option<Owned>>,
-    /// Numbers without a chunk, to be used again.
-    vacant: Vec<u32>,
+    space: Space,
+    /// The class of each chunk that was ever used.
+    class_of: Vec<u8>,
+    /// Chunks without a class; the first ones are used first.
+    vacant: BinaryHeap<Reverse<u32>>,
     classes: Box<[Class]>,
+    /// Chunks that have a class.
+    taken: usize,
 }
+
+/// The class of what has none.
+const NO_CLASS: u8 = u8::MAX;
 
 impl Default for Heap {
     fn default() -> Self {
         let classes = (0..CLASSES).map(|_| Class::default()).collect();
-        Heap { chunks: vec![None], vacant: Vec::new(), classes }
+        Heap {
+            space: Space::default(),
+            class_of: vec![NO_CLASS],
+            vacant: BinaryHeap::new(),
+            classes,
+            taken: 0,
+        }
     }
 }
 
@@ -131,53 +138,43 @@ pub(crate) struct Move {
 }
 
 impl Heap {
-    #[inline(always)]
-    fn chunk(&self, id: RecordId) -> &Chunk {
-        &self.chunks[id.chunk()].as_ref().expect("an id leads to a chunk").memory
-    }
-
-    #[inline(always)]
-    fn chunk_mut(&mut self, id: RecordId) -> &mut Chunk {
-        &mut self.chunks[id.chunk()].as_mut().expect("an id leads to a chunk").memory
-    }
-
     /// Asks for a record's first lines.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prefetch(&self, id: RecordId) {
-        self.chunk(id).prefetch(id.at());
+        self.space.prefetch(id.0);
     }
 
     /// A record's header.
     #[inline(always)]
     pub(crate) fn header(&self, id: RecordId) -> u64 {
-        self.chunk(id).header(id.at())
+        self.space.header(id.0)
     }
 
     /// Writes a record's header, whose lowest bit is zero.
     #[inline(always)]
     pub(crate) fn set_header(&mut self, id: RecordId, header: u64) {
         debug_assert!(header & HOLE == 0);
-        self.chunk_mut(id).set_header(id.at(), header);
+        self.space.set_header(id.0, header);
     }
 
     /// Writes the upper half of a record's header.
     #[inline(always)]
     pub(crate) fn set_access(&self, id: RecordId, access: u32) {
-        self.chunk(id).set_access(id.at(), access);
+        self.space.set_access(id.0, access);
     }
 
     /// Some of a record's bytes, from `at`, which is behind its header.
     #[inline(always)]
     pub(crate) fn bytes(&self, id: RecordId, at: usize, len: usize) -> &[u8] {
-        debug_assert!(at >= crate::chunk::HEADER_BYTES && at + len <= self.room(id));
-        self.chunk(id).bytes(id.at() + at, len)
+        debug_assert!(at >= HEADER_BYTES && at + len <= self.room(id));
+        self.space.bytes(id.0, at, len)
     }
 
     /// The same, to be changed.
     #[inline(always)]
     pub(crate) fn bytes_mut(&mut self, id: RecordId, at: usize, len: usize) -> &mut [u8] {
-        debug_assert!(at >= crate::chunk::HEADER_BYTES && at + len <= self.room(id));
-        self.chunk_mut(id).bytes_mut(id.at() + at, len)
+        debug_assert!(at >= HEADER_BYTES && at + len <= self.room(id));
+        self.space.bytes_mut(id.0, at, len)
     }
 
     /// Bytes of the record's place.
@@ -188,7 +185,7 @@ impl Heap {
 
     #[inline]
     fn class(&self, id: RecordId) -> u8 {
-        self.chunks[id.chunk()].as_ref().expect("an id leads to a chunk").class
+        self.class_of[id.chunk()]
     }
 
     /// Whether a record of `bytes` may stay in a place of `room`: it fits, and leaves less than
@@ -217,17 +214,16 @@ impl Heap {
         let per_chunk = CHUNK_BYTES / size;
         let class = &mut self.classes[number];
         if class.used == class.chunks.len() * per_chunk {
-            let owned = Some(Owned { memory: Chunk::new(), class: number as u8 });
             let chunk = match self.vacant.pop() {
-                Some(chunk) => {
-                    self.chunks[chunk as usize] = owned;
-                    chunk
-                }
+                Some(Reverse(chunk)) => chunk,
                 None => {
-                    self.chunks.push(owned);
-                    self.chunks.len() as u32 - 1
+                    self.class_of.push(NO_CLASS);
+                    self.class_of.len() as u32 - 1
                 }
             };
+            self.space.reach(chunk as usize);
+            self.class_of[chunk as usize] = number as u8;
+            self.taken += 1;
             self.classes[number].chunks.push(chunk);
         }
         let class = &mut self.classes[number];
@@ -262,15 +258,12 @@ impl Heap {
 
     /// The holes after and before a hole.
     fn links(&self, id: RecordId) -> (u64, u64) {
-        let previous = self.chunk(id).header(id.at() + 8);
-        (self.header(id) >> 1, previous)
+        (self.header(id) >> 1, self.space.header(id.0 + 1))
     }
 
     fn link(&mut self, id: RecordId, next: u64, previous: u64) {
-        let at = id.at();
-        let chunk = self.chunk_mut(id);
-        chunk.set_header(at, next << 1 | HOLE);
-        chunk.set_header(at + 8, previous);
+        self.space.set_header(id.0, next << 1 | HOLE);
+        self.space.set_header(id.0 + 1, previous);
     }
 
     /// Gives a record's place back.
@@ -319,8 +312,10 @@ impl Heap {
         class.used -= 1;
         if class.used <= (class.chunks.len() - 1) * per_chunk {
             let chunk = class.chunks.pop().expect("the last place was in one");
-            self.chunks[chunk as usize] = None;
-            self.vacant.push(chunk);
+            self.class_of[chunk as usize] = NO_CLASS;
+            self.taken -= 1;
+            self.space.release(chunk as usize);
+            self.vacant.push(Reverse(chunk));
         }
         moved
     }
@@ -346,9 +341,9 @@ impl Heap {
     pub(crate) fn in_block(&self, block: usize) -> impl Iterator<Item = RecordId> {
         let blocks = CHUNK_BYTES / BLOCK_BYTES;
         let (chunk, start) = (block / blocks, block % blocks * BLOCK_BYTES);
-        let owned = self.chunks.get(chunk).and_then(Option::as_ref);
-        owned.into_iter().flat_map(move |owned| {
-            let number = usize::from(owned.class);
+        let class = self.class_of.get(chunk).copied().filter(|&class| class != NO_CLASS);
+        class.into_iter().flat_map(move |class| {
+            let number = usize::from(class);
             let size = size_of_class(number);
             let class = &self.classes[number];
             // Only a class's last chunk has places that were never taken, which are zeros.
@@ -371,13 +366,20 @@ impl Heap {
     /// Frees chunks until none is left, `most` at a time, when no record is needed any more.
     /// Answers how many it freed.
     pub(crate) fn dismantle(&mut self, most: usize) -> usize {
-        let keep = self.chunks.len().saturating_sub(most);
-        self.chunks.drain(keep..).count()
+        let keep = self.class_of.len().saturating_sub(most);
+        for chunk in (keep.max(1)..self.class_of.len()).rev() {
+            if self.class_of[chunk] != NO_CLASS {
+                self.taken -= 1;
+                self.space.release(chunk);
+            }
+        }
+        let freed = self.class_of.drain(keep..).count();
+        self.space.truncate(keep);
+        freed
     }
 
     /// Bytes that chunks take.
     pub(crate) fn memory(&self) -> usize {
-        let chunks = self.chunks.len() - 1 - self.vacant.len();
-        chunks * CHUNK_BYTES + self.chunks.capacity() * size_of::<Option<Owned>>()
+        self.taken * CHUNK_BYTES + self.space.memory() + self.class_of.capacity()
     }
 }

@@ -6,11 +6,14 @@
 //!                   └─> buckets, 64 bytes each: | window 24, id 40 | x 8
 //! ```
 //!
-//! Extendible hashing (Fagin, Nievergelt, Pippenger and Strong, 1979): a segment that is too full
-//! gets more buckets, and from some number on is split in two by one more bit of the position. So
-//! no insertion moves more than a thousand slots, and only a split has to hash keys again. Within
-//! its segment a slot is put into the bucket that its window names, proportionally, or if that is
-//! full into the next one that isn't.
+//! Extendible hashing (Fagin, Nievergelt, Pippenger and Strong, 1979): a segment that is too full is
+//! split in two by one more bit of the position, so that no insertion moves more than a few thousand
+//! slots. Within its segment a slot is put into the bucket that its window names, proportionally,
+//! or if that is full into the next one that isn't.
+//!
+//! Hashes spread keys evenly, so segments of one size would all be split at the same time, and be
+//! half empty afterwards. The segments of each root have a size of their own instead, up to twice
+//! as large from the first root to the last: some are always nearly full, some just split.
 //!
 //! Position is an order, which neither growth nor splits change: a scan that goes on from a
 //! position misses nothing.
@@ -24,19 +27,25 @@ const POSITION_BITS: u32 = ROOT_BITS + PREFIX_BITS + WINDOW_BITS;
 
 const BUCKET_SLOTS: usize = 8;
 
-/// Buckets of a segment that is split instead of made larger.
+/// Buckets of a whole segment of the first root; of the last one nearly twice as many.
 ///
-/// Smaller: more directory per key. Larger: an insertion that makes a segment grow takes longer.
-const MOST_BUCKETS: usize = 128;
+/// Smaller: more directory per key, which leaves the caches. Larger: a split takes longer.
+const WHOLE_BUCKETS: usize = 256;
 
 /// Of this many slots so many are used before a segment grows.
 ///
 /// Less: more memory. More: longer searches, as full buckets overflow into their neighbours.
 const FULL: (usize, usize) = (8, 7);
 
-/// A segment of which less than this share of slots is used shrinks: half of what it holds after
-/// it grew, so that nothing grows and shrinks in turn.
-const SPARSE: (usize, usize) = (8, 3);
+/// A segment of which less than this share of slots is used is made smaller: half of what is used
+/// after it grew, so that nothing grows and shrinks in turn.
+const SPARSE: (usize, usize) = (8, 2);
+
+/// Two halves become one again if that uses less than this share of its slots.
+const JOINED: (usize, usize) = (16, 9);
+
+/// Records that are asked for ahead when their keys are hashed again.
+const AHEAD: usize = 16;
 
 /// An index of fewer keys is expected to be in the caches: asking for its lines ahead pays only for
 /// more.
@@ -45,7 +54,15 @@ const SPARSE: (usize, usize) = (8, 3);
 const SMALL: usize = 1 << 14;
 
 /// Bytes of the index for one key, on average.
-pub(crate) const SHARE_BYTES: usize = 10;
+pub(crate) const SHARE_BYTES: usize = 13;
+
+/// How keys of records are hashed again.
+pub(crate) trait Rehash {
+    /// Asks for a record's memory.
+    fn ask(&self, id: RecordId);
+    /// The hash of its key.
+    fn hash(&self, id: RecordId) -> u64;
+}
 
 /// A key's place in the order of all keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,7 +121,17 @@ struct Bucket([u64; BUCKET_SLOTS]);
 impl Bucket {
     #[inline(always)]
     fn is_full(&self) -> bool {
-        !self.0.contains(&0)
+        self.0.iter().fold(true, |is_full, &slot| is_full & (slot != 0))
+    }
+
+    /// A bit for each slot with that window. Without a branch that depends on where it is, so that
+    /// the processor goes on to what follows while the line is on its way.
+    #[inline(always)]
+    fn matches(&self, window: u64) -> u32 {
+        let bit = |(number, &slot): (usize, &u64)| {
+            u32::from((slot >> ID_BITS == window) & (slot != 0)) << number
+        };
+        self.0.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit)
     }
 }
 
@@ -136,15 +163,6 @@ impl Segment {
         buckets * BUCKET_SLOTS * FULL.1 / FULL.0
     }
 
-    /// The fewest buckets that hold `len` slots with room for some more.
-    fn buckets_for(len: usize) -> usize {
-        let mut buckets = 1;
-        while Segment::capacity(buckets) <= len {
-            buckets = more_buckets(buckets);
-        }
-        buckets
-    }
-
     /// Calls `see` with the slots that may be of a position, until it answers true. Answers where
     /// that was.
     #[inline(always)]
@@ -160,14 +178,15 @@ impl Segment {
         let mut at = home(window, count);
         for _ in 0..count {
             let bucket = &self.buckets[at];
-            let mut has_room = false;
-            for (number, &slot) in bucket.0.iter().enumerate() {
-                has_room |= slot == 0;
-                if slot >> ID_BITS == window && slot != 0 && is_it(id_of(slot)) {
+            let mut matches = bucket.matches(window);
+            while matches != 0 {
+                let number = matches.trailing_zeros() as usize;
+                if is_it(id_of(bucket.0[number])) {
                     return Some((at, number));
                 }
+                matches &= matches - 1;
             }
-            if has_room {
+            if !bucket.is_full() {
                 return None;
             }
             at = if at + 1 == count { 0 } else { at + 1 };
@@ -223,9 +242,9 @@ impl Segment {
         self.buckets.iter().flat_map(|bucket| bucket.0).filter(|&slot| slot != 0)
     }
 
-    /// Gives an empty one so many slots.
-    fn fill(&mut self, len: usize, slots: impl Iterator<Item = u64>) {
-        self.buckets = vec![Bucket::default(); Segment::buckets_for(len)].into();
+    /// Gives an empty one so many buckets, and slots.
+    fn fill(&mut self, buckets: usize, slots: impl Iterator<Item = u64>) {
+        self.buckets = vec![Bucket::default(); buckets].into();
         slots.for_each(|slot| self.place(slot));
     }
 
@@ -257,28 +276,39 @@ impl Segment {
     }
 }
 
-/// The next larger number of buckets: four sizes to a doubling, as allocators have them.
-fn more_buckets(buckets: usize) -> usize {
-    match buckets {
-        0..8 => buckets + 1,
-        _ => buckets + (1 << (buckets.ilog2() - 2)),
-    }
-}
-
 #[derive(Debug)]
 struct Root {
     /// `2^depth` entries.
     directory: Vec<Segment>,
     depth: u8,
-}
-
-impl Default for Root {
-    fn default() -> Self {
-        Root { directory: vec![Segment::default()], depth: 0 }
-    }
+    /// Buckets of a whole segment. Those of a root that was never split may have half of them, a
+    /// quarter and so on.
+    whole: u16,
 }
 
 impl Root {
+    fn new(number: usize) -> Self {
+        let phase = number as f64 / (1 << ROOT_BITS) as f64;
+        let whole = (WHOLE_BUCKETS as f64 * phase.exp2()) as u16;
+        Root { directory: vec![Segment::default()], depth: 0, whole }
+    }
+
+    /// The number of buckets behind this one on the way to the whole.
+    fn more_buckets(&self, buckets: usize) -> usize {
+        let whole = usize::from(self.whole);
+        let sizes = (0..=whole.ilog2()).rev().map(|halvings| whole >> halvings);
+        sizes.into_iter().find(|&size| size > buckets).unwrap_or(2 * buckets)
+    }
+
+    /// The fewest buckets on the way to the whole that hold `len` slots with room for some more.
+    fn buckets_for(&self, len: usize) -> usize {
+        let mut buckets = self.more_buckets(0);
+        while Segment::capacity(buckets) <= len {
+            buckets = self.more_buckets(buckets);
+        }
+        buckets
+    }
+
     /// The entry of the segment that a position is in.
     #[inline(always)]
     fn entry(&self, position: Position) -> usize {
@@ -322,18 +352,24 @@ impl Root {
         }
     }
 
-    /// Divides a segment in two. `hash` is that of an id's key.
-    fn split(&mut self, entry: usize, hash: &mut impl FnMut(RecordId) -> u64) {
+    /// Divides a segment in two.
+    fn split(&mut self, mut entry: usize, keys: &impl Rehash) {
         let depth = self.directory[entry].depth;
         if depth == self.depth {
-            return self.split_deepened(entry, hash);
+            self.deepen();
+            entry *= 2;
         }
         let second = entry + self.span(entry) / 2;
         let old = std::mem::take(&mut self.directory[entry]);
         let bit = 1 << (PREFIX_BITS - 1 - u32::from(depth));
+        let ids: Vec<RecordId> = old.slots().map(id_of).collect();
         let (mut low, mut high) = (Vec::new(), Vec::new());
-        for id in old.slots().map(id_of) {
-            let position = Position::of(hash(id));
+        ids.iter().take(AHEAD).for_each(|&id| keys.ask(id));
+        for (at, &id) in ids.iter().enumerate() {
+            if let Some(&next) = ids.get(at + AHEAD) {
+                keys.ask(next);
+            }
+            let position = Position::of(keys.hash(id));
             let half = if position.prefix() & bit == 0 { &mut low } else { &mut high };
             half.push(slot(position.window(depth + 1), id));
         }
@@ -341,13 +377,11 @@ impl Root {
         for covered in &mut self.directory[entry..end] {
             covered.depth = depth + 1;
         }
-        self.directory[entry].fill(low.len(), low.into_iter());
-        self.directory[second].fill(high.len(), high.into_iter());
-    }
-
-    fn split_deepened(&mut self, entry: usize, hash: &mut impl FnMut(RecordId) -> u64) {
-        self.deepen();
-        self.split(2 * entry, hash);
+        let whole = usize::from(self.whole);
+        for (at, slots) in [(entry, low), (second, high)] {
+            let buckets = whole.max(self.buckets_for(slots.len()));
+            self.directory[at].fill(buckets, slots.into_iter());
+        }
     }
 
     /// Joins a segment with the other one of which it was split off, if both together are small.
@@ -362,7 +396,8 @@ impl Root {
             return;
         }
         let len = (self.directory[first].len + self.directory[second].len) as usize;
-        if len > Segment::capacity(MOST_BUCKETS) / 2 {
+        let whole = usize::from(self.whole);
+        if len > whole * BUCKET_SLOTS * JOINED.1 / JOINED.0 {
             return;
         }
         let (a, b) = (
@@ -379,7 +414,7 @@ impl Root {
         };
         let slots =
             a.slots().map(|slot| widened(slot, 0)).chain(b.slots().map(|slot| widened(slot, 1)));
-        self.directory[first].fill(len, slots);
+        self.directory[first].fill(whole, slots);
         if depth == self.depth {
             self.flatten();
         }
@@ -428,15 +463,10 @@ impl Index {
         found
     }
 
-    /// Adds an id. `hash_of` hashes the key of another one again.
-    pub(crate) fn insert(
-        &mut self,
-        hash: u64,
-        id: RecordId,
-        mut hash_of: impl FnMut(RecordId) -> u64,
-    ) {
+    /// Adds an id.
+    pub(crate) fn insert(&mut self, hash: u64, id: RecordId, keys: &impl Rehash) {
         if self.roots.is_empty() {
-            self.roots.resize_with(1 << ROOT_BITS, Root::default);
+            self.roots.extend((0..1 << ROOT_BITS).map(Root::new));
         }
         let position = Position::of(hash);
         let root = &mut self.roots[position.root()];
@@ -444,7 +474,7 @@ impl Index {
         let segment = &mut root.directory[entry];
         if segment.len as usize >= Segment::capacity(segment.buckets.len()) {
             self.bucket_bytes -= size_of_val(&*segment.buckets);
-            entry = Index::enlarge(root, position, &mut hash_of, &mut self.bucket_bytes);
+            entry = Index::enlarge(root, position, keys, &mut self.bucket_bytes);
         }
         let segment = &mut root.directory[entry];
         segment.place(slot(position.window(segment.depth), id));
@@ -457,20 +487,20 @@ impl Index {
     fn enlarge(
         root: &mut Root,
         position: Position,
-        hash_of: &mut impl FnMut(RecordId) -> u64,
+        keys: &impl Rehash,
         bucket_bytes: &mut usize,
     ) -> usize {
         loop {
             let entry = root.entry(position);
+            let buckets = root.more_buckets(root.directory[entry].buckets.len());
             let segment = &mut root.directory[entry];
-            let buckets = more_buckets(segment.buckets.len());
             let is_deepest = u32::from(segment.depth) == PREFIX_BITS;
-            if buckets <= MOST_BUCKETS || is_deepest {
+            if buckets <= usize::from(root.whole) || is_deepest {
                 segment.resize(buckets);
                 *bucket_bytes += size_of_val(&*segment.buckets);
                 return entry;
             }
-            root.split(entry, hash_of);
+            root.split(entry, keys);
             let (one, other) = (root.entry(position), root.sibling(position));
             *bucket_bytes += size_of_val(&*root.directory[other].buckets);
             let segment = &root.directory[one];
@@ -520,24 +550,23 @@ impl Index {
             segment.buckets = Box::default();
             return;
         }
-        let buckets = Segment::buckets_for(segment.len as usize);
-        if buckets < segment.buckets.len() {
-            self.bucket_bytes -= bytes(segment);
-            segment.resize(buckets);
-            self.bucket_bytes += bytes(segment);
-        }
-        if segment.depth > 0 {
+        let depth = segment.depth;
+        if depth > 0 {
             let sibling = root.sibling(position);
             let before = bytes(&root.directory[entry]) + bytes(&root.directory[sibling]);
-            let depth = root.directory[entry].depth;
-            if root.directory[sibling].depth != depth {
-                return;
-            }
             root.join(entry);
             let joined = root.entry(position);
             if root.directory[joined].depth < depth {
                 self.bucket_bytes = self.bucket_bytes - before + bytes(&root.directory[joined]);
+                return;
             }
+        }
+        let buckets = root.buckets_for(root.directory[entry].len as usize);
+        let segment = &mut root.directory[entry];
+        if buckets < segment.buckets.len() {
+            self.bucket_bytes -= bytes(segment);
+            segment.resize(buckets);
+            self.bucket_bytes += bytes(segment);
         }
     }
 
@@ -597,7 +626,7 @@ impl Index {
     /// Bytes of memory.
     pub(crate) fn memory(&self) -> usize {
         // The directories' entries are about as many as the fullest buckets allow.
-        let entries = self.len / (Segment::capacity(MOST_BUCKETS) / 2) + self.roots.len();
+        let entries = self.len / Segment::capacity(WHOLE_BUCKETS) + self.roots.len();
         self.bucket_bytes + entries * size_of::<Segment>() + self.roots.len() * size_of::<Root>()
     }
 

@@ -28,7 +28,7 @@ const _: () = assert!(ACCESS_SHIFT == 32);
 
 /// Bytes of an expiry.
 const EXPIRY_BYTES: usize = 8;
-const HEADER_BYTES: usize = crate::chunk::HEADER_BYTES;
+const HEADER_BYTES: usize = crate::space::HEADER_BYTES;
 
 /// Bytes of the number of what is outside.
 const NUMBER_BYTES: usize = 4;

@@ -1,0 +1,219 @@
+//! The memory that records lie in: the only unsafe code of this crate.
+//!
+//! ```text
+//! region 0, 64 MiB of addresses                     region 1
+//! | chunk 0, 64 KiB | chunk 1 | ...                 | chunk 1024 | ...
+//! ```
+//!
+//! A region is taken from the system as addresses; memory comes to it where it is touched, and goes
+//! chunk by chunk. So there are few regions, and finding a record's address reads a table that the
+//! first-level cache holds.
+//!
+//! A record starts with a header of eight bytes, four of which, the access word, are written when
+//! the record is read. So the rest of the record is lent out as plain slices, and the header never
+//! is.
+
+use std::ptr::NonNull;
+
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+
+/// Addresses are in units of so many bytes.
+pub(crate) const GRANULE: usize = 8;
+
+/// Bytes of a chunk.
+///
+/// Smaller: more of them to keep account of. Larger: each class of records, of each database,
+/// leaves half a chunk unused.
+pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Bytes of a region.
+///
+/// Smaller: a longer table. Larger: more addresses for a small database, some systems count them.
+const REGION_BYTES: usize = 64 * 1024 * 1024;
+const REGION_GRANULES: u64 = (REGION_BYTES / GRANULE) as u64;
+const REGION_CHUNKS: usize = REGION_BYTES / CHUNK_BYTES;
+
+/// The first part of the first region is not asked to be of huge pages: a small database doesn't
+/// fill one.
+const HUGE_PAGE: usize = 2 * 1024 * 1024;
+
+/// Bytes of a header: where it lies nothing is lent out.
+pub(crate) const HEADER_BYTES: usize = 8;
+
+/// Where in a header the access word is.
+const ACCESS_AT: usize = 4;
+
+/// 64 MiB of addresses.
+#[derive(Debug)]
+struct Region(NonNull<u8>);
+
+// SAFETY: a region owns its memory, which nothing else points to.
+unsafe impl Send for Region {}
+
+impl Region {
+    /// # Panics
+    /// If the system has no addresses left, as when an allocation fails.
+    fn new(is_first: bool) -> Self {
+        let (protection, flags) =
+            (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
+        // SAFETY: the system picks the addresses, which nothing uses.
+        let mapped =
+            unsafe { mmap_anonymous(std::ptr::null_mut(), REGION_BYTES, protection, flags) };
+        let start = mapped.unwrap_or_else(|error| panic!("no memory for records: {error}"));
+        #[cfg(target_os = "linux")]
+        {
+            let small = if is_first { HUGE_PAGE } else { 0 };
+            let rest = start.wrapping_byte_add(small);
+            // SAFETY: within the region, of which only the size of its pages changes. It is a wish:
+            // without it the pages are small.
+            let _ = unsafe { madvise(rest, REGION_BYTES - small, Advice::LinuxHugepage) };
+        }
+        let _ = is_first;
+        Region(NonNull::new(start.cast()).expect("the system maps nothing at zero"))
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: mapped with this length, and unmapped only here.
+        let unmapped = unsafe { munmap(self.0.as_ptr().cast(), REGION_BYTES) };
+        debug_assert!(unmapped.is_ok());
+    }
+}
+
+/// Chunks of memory by number, from 0 on.
+///
+/// # What its user owes it
+///
+/// For no two records that are in use does the memory of one meet that of the other. The heap, its
+/// only user, divides each chunk into places of one size, which is a multiple of eight; records are
+/// at their starts, and it never asks for bytes of a record behind its place. Then no slice that is
+/// lent out meets a header, and no access word is written but in a header.
+#[derive(Debug, Default)]
+pub(crate) struct Space {
+    regions: Vec<Region>,
+}
+
+impl Space {
+    /// The address of `len` bytes from `at` on in the record at `granule`.
+    #[inline(always)]
+    fn address(&self, granule: u64, at: usize, len: usize) -> *mut u8 {
+        let region = &self.regions[(granule / REGION_GRANULES) as usize];
+        let offset = (granule % REGION_GRANULES) as usize * GRANULE + at;
+        assert!(at <= CHUNK_BYTES && len <= CHUNK_BYTES && offset + len <= REGION_BYTES);
+        // SAFETY: within the region, by the assertion.
+        unsafe { region.0.as_ptr().add(offset) }
+    }
+
+    /// Makes sure that there is a chunk of that number.
+    pub(crate) fn reach(&mut self, chunk: usize) {
+        while self.regions.len() <= chunk / REGION_CHUNKS {
+            self.regions.push(Region::new(self.regions.is_empty()));
+        }
+    }
+
+    /// Gives a chunk's memory back to the system. What is in it is lost.
+    pub(crate) fn release(&mut self, chunk: usize) {
+        let start = self.address((chunk * CHUNK_BYTES / GRANULE) as u64, 0, CHUNK_BYTES);
+        // SAFETY: within a region, by `address`, which is borrowed for this alone; any content is
+        // good for what no record is in.
+        let released = unsafe { madvise(start.cast(), CHUNK_BYTES, Advice::LinuxDontNeed) };
+        debug_assert!(released.is_ok());
+    }
+
+    /// Gives up all chunks from this one on, as far as whole regions go.
+    pub(crate) fn truncate(&mut self, chunk: usize) {
+        self.regions.truncate(chunk.div_ceil(REGION_CHUNKS));
+    }
+
+    /// Asks for the first two cache lines of a record.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, granule: u64) {
+        let first = self.address(granule, 0, HEADER_BYTES);
+        let second = first.wrapping_add(64);
+        kevy_rt::prefetch_address(first);
+        kevy_rt::prefetch_address(second);
+    }
+
+    /// The header of a record.
+    #[inline(always)]
+    pub(crate) fn header(&self, granule: u64) -> u64 {
+        let address = self.address(granule, 0, HEADER_BYTES).cast::<u64>();
+        // SAFETY: mapped, by `address`, and what the system maps is zeros at first; regions are
+        // aligned to pages and records to granules; no reference to a header lives, so nobody
+        // expects it to stay as it is.
+        u64::from_le(unsafe { address.read() })
+    }
+
+    /// Writes the access word of a record's header.
+    #[inline(always)]
+    pub(crate) fn set_access(&self, granule: u64, access: u32) {
+        let address = self.address(granule, 0, HEADER_BYTES);
+        // SAFETY: four bytes within the eight that are mapped, by `address`.
+        let word = unsafe { address.add(ACCESS_AT) }.cast::<u32>();
+        // SAFETY: it is part of a header, into which no reference reaches; a space is not `Sync`, so
+        // no other thread reads meanwhile; aligned as half of a granule.
+        unsafe { word.write(access.to_le()) }
+    }
+
+    /// Writes the header of a record.
+    #[inline(always)]
+    pub(crate) fn set_header(&mut self, granule: u64, header: u64) {
+        let address = self.address(granule, 0, HEADER_BYTES).cast::<u64>();
+        // SAFETY: mapped and aligned as in `header`; the space is borrowed for this alone.
+        unsafe { address.write(header.to_le()) }
+    }
+
+    /// `len` bytes from `at` on of a record, none of which belong to its header.
+    #[inline(always)]
+    pub(crate) fn bytes(&self, granule: u64, at: usize, len: usize) -> &[u8] {
+        let address = self.address(granule, at, len);
+        // SAFETY: mapped, by `address`, and initialised, if by zeros. While the slice lives the
+        // space is borrowed, so only access words are written, and it holds none.
+        unsafe { std::slice::from_raw_parts(address, len) }
+    }
+
+    /// The same, to be changed.
+    #[inline(always)]
+    pub(crate) fn bytes_mut(&mut self, granule: u64, at: usize, len: usize) -> &mut [u8] {
+        let address = self.address(granule, at, len);
+        // SAFETY: mapped, by `address`, initialised, and the space is borrowed for this alone.
+        unsafe { std::slice::from_raw_parts_mut(address, len) }
+    }
+
+    /// Bytes that finding addresses takes.
+    pub(crate) fn memory(&self) -> usize {
+        self.regions.capacity() * size_of::<Region>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_keeps_what_is_written_until_it_is_released() {
+        let mut space = Space::default();
+        space.reach(REGION_CHUNKS + 1);
+        assert_eq!(space.regions.len(), 2);
+        let last = REGION_GRANULES + 2 * (CHUNK_BYTES / GRANULE) as u64 - 2;
+        space.set_header(last, 0x1234_5678_9abc_def0);
+        space.bytes_mut(last, 8, 8).copy_from_slice(b"8 bytes.");
+        let bytes = space.bytes(last, 8, 8);
+        space.set_access(last, 7);
+        assert_eq!((space.header(last), bytes), (0x7_9abc_def0, &b"8 bytes."[..]));
+        space.prefetch(last);
+        assert_eq!(space.header(0), 0);
+        space.release(REGION_CHUNKS + 1);
+        space.truncate(REGION_CHUNKS);
+        assert_eq!(space.regions.len(), 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "assertion")]
+    fn nothing_is_read_behind_the_end() {
+        let mut space = Space::default();
+        space.reach(0);
+        space.bytes(REGION_GRANULES - 1, 0, 9);
+    }
+}
