@@ -32,6 +32,7 @@ fn append_lines<'a>(into: &mut Vec<u8>, bytes: &'a [u8]) -> &'a [u8] {
     );
     let start = room.as_mut_ptr().cast::<[u8; LINE]>();
     for (index, line) in lines.iter().enumerate() {
+        #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one copy of a line")]
         // SAFETY: the assertion above gives all lines room at 64-byte alignment, four 16-byte words
         // each; `line` is 64 readable bytes; SSE2 is part of x86-64.
         unsafe {
@@ -43,13 +44,12 @@ fn append_lines<'a>(into: &mut Vec<u8>, bytes: &'a [u8]) -> &'a [u8] {
             _mm_stream_si128(to.add(3), _mm_loadu_si128(from.add(3)));
         }
     }
-    // SAFETY: SSE is part of x86-64. The fence orders the streamed stores, which are weakly
-    // ordered, before whatever hands the bytes to another thread. The loop wrote the bytes that
-    // `set_len` adds, within the capacity.
-    unsafe {
-        _mm_sfence();
-        into.set_len(into.len() + lines.len() * LINE);
-    }
+    // Orders the streamed stores, which are weakly ordered, before whatever hands the bytes to
+    // another thread.
+    // SAFETY: SSE is part of x86-64.
+    unsafe { _mm_sfence() };
+    // SAFETY: the loop wrote these bytes, within the capacity.
+    unsafe { into.set_len(into.len() + lines.len() * LINE) };
     rest
 }
 
