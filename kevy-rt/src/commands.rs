@@ -9,6 +9,7 @@ use std::any::Any;
 use crate::args::{Args, MANY};
 use crate::cx::Cx;
 use crate::gather::{PartOut, Plan};
+use crate::hash::KeyHasher;
 use crate::shared::Out;
 use crate::table::Table;
 use crate::wire::{Burst, Encode, ParseLimits, Refusal, Reply, Resume, Scope, Wire};
@@ -224,8 +225,9 @@ pub trait Store: Sized + 'static {
     /// What all shards' stores are opened with.
     type Settings: Send + Sync + 'static;
 
-    /// Makes an empty store on the shard's own thread.
-    fn open(settings: &Self::Settings, place: Place) -> Self;
+    /// Makes an empty store on the shard's own thread. `hasher` makes the hashes that come with
+    /// keys, for a store that has to hash keys again; all shards have the same.
+    fn open(settings: &Self::Settings, place: Place, hasher: &KeyHasher) -> Self;
 
     /// Called once per turn that runs requests, before them: `now_ms` is the time that all of them
     /// see, in milliseconds since the Unix epoch.

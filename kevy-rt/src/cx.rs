@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::commands::{CommandInfo, Place};
 use crate::conn::{ConnFacts, ConnTable, ConnView};
+use crate::hash::{GOLDEN, mixed};
 use crate::limits::Limits;
 use crate::metrics::{CommandStats, Metrics};
 use crate::runtime::Process;
@@ -153,10 +154,8 @@ impl Server {
 
     pub(crate) fn random(&self) -> u64 {
         // Splitmix64: every seed is good.
-        let state = self.random.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let state = self.random.get().wrapping_add(GOLDEN);
         self.random.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        mixed(state)
     }
 }

@@ -84,7 +84,7 @@ impl<C: Commands> Simulation<C> {
                 Server::new(place, process.clone(), limits, seed ^ shard as u64, SimReactor::NAME);
             server.wall_clock.set(Some(Duration::from_millis(start_ms)));
             Shard::new(ShardParts {
-                store: C::Store::open(settings, place),
+                store: C::Store::open(settings, place, &hasher),
                 server,
                 reactor: SimReactor::new(network.clone()),
                 mesh,

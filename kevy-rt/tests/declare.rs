@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use kevy_rt::sim::Simulation;
 use kevy_rt::{
-    Arg, Args, Burst, Carry, CommandInfo, CommandSet, Cursor, Cx, Encode, Has, Key, KeyRange, MANY,
-    Open, Out, ParseLimits, Place, Refusal, Reply, Rest, Resume, Route, Session, Store, Value,
-    Wire, commands, server,
+    Arg, Args, Burst, Carry, CommandInfo, CommandSet, Cursor, Cx, Encode, Has, Key, KeyHasher,
+    KeyRange, MANY, Open, Out, ParseLimits, Place, Refusal, Reply, Rest, Resume, Route, Session,
+    Store, Value, Wire, commands, server,
 };
 
 /// A request is a line of words with one blank between them, and so is a reply.
@@ -127,7 +127,7 @@ struct Whole {
 impl Store for Whole {
     type Settings = ();
 
-    fn open((): &(), _: Place) -> Self {
+    fn open((): &(), _: Place, _: &KeyHasher) -> Self {
         Whole { db: Db::default() }
     }
 }

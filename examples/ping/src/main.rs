@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use kevy_resp::{Resp, Status};
-use kevy_rt::{Builder, Listen, Place, ReactorChoice, Store, commands, server};
+use kevy_rt::{Builder, KeyHasher, Listen, Place, ReactorChoice, Store, commands, server};
 
 /// No data.
 struct Nothing;
@@ -20,7 +20,7 @@ struct Nothing;
 impl Store for Nothing {
     type Settings = ();
 
-    fn open((): &(), _: Place) -> Self {
+    fn open((): &(), _: Place, _: &KeyHasher) -> Self {
         Nothing
     }
 }

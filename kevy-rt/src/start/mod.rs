@@ -276,7 +276,7 @@ impl<C: Commands, R: Reactor> Seed<C, R> {
         Ok(Shard::new(ShardParts {
             server,
             reactor: make(self.parts)?,
-            store: C::Store::open(&self.settings, self.place),
+            store: C::Store::open(&self.settings, self.place, &self.hasher),
             mesh: self.mesh,
             hasher: self.hasher,
             is_crowded: self.is_crowded,

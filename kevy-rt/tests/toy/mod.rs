@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use kevy_rt::{
-    Args, Burst, CommandInfo, Cx, Encode, Key, Open, Out, ParseLimits, Place, Refusal, Reply,
-    ReplyMode, Resume, Session, SessionState, Store, Wire, commands, server,
+    Args, Burst, CommandInfo, Cx, Encode, Key, KeyHasher, Open, Out, ParseLimits, Place, Refusal,
+    Reply, ReplyMode, Resume, Session, SessionState, Store, Wire, commands, server,
 };
 
 /// Words on a line.
@@ -141,7 +141,7 @@ pub(crate) struct Db {
 impl Store for Db {
     type Settings = ();
 
-    fn open((): &(), _: Place) -> Self {
+    fn open((): &(), _: Place, _: &KeyHasher) -> Self {
         Db::default()
     }
 

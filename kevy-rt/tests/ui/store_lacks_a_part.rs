@@ -4,7 +4,7 @@
 
 mod support;
 
-use kevy_rt::{Key, Place, Store, commands, server};
+use kevy_rt::{Key, KeyHasher, Place, Store, commands, server};
 use support::{Db, Lines};
 
 struct Set;
@@ -23,7 +23,7 @@ struct Other;
 impl Store for Other {
     type Settings = ();
 
-    fn open((): &(), _: Place) -> Self {
+    fn open((): &(), _: Place, _: &KeyHasher) -> Self {
         Other
     }
 }

@@ -12,6 +12,7 @@ use socket2::{SockRef, Socket};
 use super::Subject;
 use crate::commands::{Commands, Place, Port, Store};
 use crate::conn::ConnId;
+use crate::hash::KeyHasher;
 use crate::reactor::{Clock, Event, Incoming, Listener, Parts, Reactor, Transport};
 use crate::runtime::Process;
 use crate::shared::Out;
@@ -199,7 +200,7 @@ struct NoStore;
 impl Store for NoStore {
     type Settings = ();
 
-    fn open((): &(), _: Place) -> Self {
+    fn open((): &(), _: Place, _: &KeyHasher) -> Self {
         NoStore
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(dead_code)]
 
-use kevy_rt::{Args, Burst, Cx, Encode, Open, Out, ParseLimits, Place, Refusal, Reply, Resume};
+use kevy_rt::{Args, Burst, Cx, Encode, KeyHasher, Open, Out, ParseLimits, Place, Refusal, Reply, Resume};
 
 /// A wire with two replies: numbers and refusals.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Encode<Lines> for u64 {
 impl kevy_rt::Store for Db {
     type Settings = ();
 
-    fn open((): &(), _: Place) -> Self {
+    fn open((): &(), _: Place, _: &KeyHasher) -> Self {
         Db
     }
 }

@@ -20,7 +20,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use kevy_resp::Dialect;
-use kevy_rt::{Cx, Has, Place, Scope};
+use kevy_rt::{Cx, Has, KeyHasher, Place, Scope};
 
 pub use self::db::{Db, Entry, Expiry};
 use crate::config::Config;
@@ -126,7 +126,7 @@ impl Keyspace {
 impl kevy_rt::Store for Store {
     type Settings = Config;
 
-    fn open(settings: &Config, _: Place) -> Self {
+    fn open(settings: &Config, _: Place, _: &KeyHasher) -> Self {
         let keyspace = Keyspace::new(usize::from(settings.databases()));
         Store { keyspace, config: settings.clone(), rates: Rates::default() }
     }
