@@ -1,19 +1,15 @@
 //! Where a server listens: TCP on loopback, or a Unix socket.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// The length of the accept queue: more than the most connections that a run opens at once.
 const BACKLOG: i32 = 4096;
-
-/// How long [`ask`] waits for a reply.
-const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An address that clients connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,19 +73,6 @@ impl Address {
         socket.bind(&address)?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())
-    }
-
-    /// Sends one request on a connection of its own and returns what `is_whole` calls a whole reply.
-    ///
-    /// # Errors
-    ///
-    /// A failed connection, an end of the stream before the reply is whole, or ten seconds without
-    /// a byte.
-    pub fn ask(&self, request: &[u8], is_whole: impl Fn(&[u8]) -> bool) -> io::Result<Vec<u8>> {
-        let mut socket = self.connect()?;
-        socket.set_read_timeout(Some(ASK_TIMEOUT))?;
-        socket.write_all(request)?;
-        read_until(&mut socket, is_whole)
     }
 }
 

@@ -22,10 +22,10 @@ mod batch;
 
 /// How long the client looks for replies before it sleeps. Its core is its own, and a sleeping
 /// client would have the server pay for waking it.
-const SPIN: Duration = Duration::from_micros(500);
+pub(crate) const SPIN: Duration = Duration::from_micros(500);
 
 /// A server that answers nothing for so long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// From this length of a request or reply on, larger buffers save more than they cost.
 const LARGE_BYTES: usize = 8 << 10;

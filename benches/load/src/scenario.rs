@@ -1,9 +1,16 @@
 //! The presets: what each runs, and the bars that its figures are held against.
 
+mod eviction;
+mod expiry;
 mod idle;
+mod large_removal;
+mod memory;
+mod scan;
 mod turns;
+mod watch;
 
-use std::io;
+use std::io::{self, Write};
+use std::time::Instant;
 
 use crate::client;
 use crate::compare::{self, Case, Group, Serves, compare};
@@ -36,6 +43,9 @@ pub enum Failure {
     /// Filling a server failed.
     #[error("filling: {0}")]
     Fill(client::Failure),
+    /// A request had no reply, or not the expected one.
+    #[error("asking: {0}")]
+    Ask(#[from] client::Failure),
     /// A system call failed.
     #[error("I/O: {0}")]
     Io(#[from] io::Error),
@@ -56,6 +66,17 @@ pub enum Scenario {
     Idle,
     /// The longest turn under a mixed load with values of 1 MiB.
     Turns,
+    /// Memory of a key, with and without expiry, while keys get more, and after most are gone.
+    /// Counts are multiples of the number of keys, up to twenty.
+    Memory,
+    /// Keys that expire over ten seconds: how many are late, and the longest turn.
+    Expiry,
+    /// CPU time of a full SCAN, against redis-server.
+    Scan,
+    /// Hit rates on a Zipf trace through a limited memory, against redis-server.
+    Eviction,
+    /// The longest turn when a value of 512 MiB is removed.
+    LargeRemoval,
 }
 
 impl Scenario {
@@ -70,6 +91,7 @@ impl Scenario {
             let note = format!("{} is missing; skipped", setting.programs.ours.display());
             return Ok(Outcome { notes: vec![note], ..Outcome::default() });
         }
+        let start = Instant::now();
         let mut outcome = match self {
             Self::Depths => depths(setting),
             Self::Large => large(setting),
@@ -77,12 +99,26 @@ impl Scenario {
             Self::Deep => deep(setting),
             Self::Idle => idle::run(setting),
             Self::Turns => turns::run(setting),
+            Self::Memory => memory::run(setting),
+            Self::Expiry => expiry::run(setting),
+            Self::Scan => scan::run(setting),
+            Self::Eviction => eviction::run(setting),
+            Self::LargeRemoval => large_removal::run(setting),
         }?;
-        if matches!(self, Self::Large | Self::TwoShards) && !setting.programs.tells_shards() {
+        if matches!(self, Self::Large | Self::TwoShards | Self::Memory)
+            && !setting.programs.tells_shards()
+        {
             outcome.notes.push(format!("the arguments have no {SHARDS}: shards are all alike"));
         }
+        outcome.notes.push(format!("took {:.1} s", start.elapsed().as_secs_f64()));
         Ok(outcome)
     }
+}
+
+/// Says on standard error how far a scenario is, in place of what it said before.
+fn progress(text: &str) {
+    eprint!("\r\x1b[K{text}");
+    let _ = io::stderr().flush();
 }
 
 /// Runs every combination of the given verbs, numbers of connections and depths.

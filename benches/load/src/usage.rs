@@ -53,6 +53,22 @@ impl Meter {
     }
 }
 
+/// The memory of process `pid` that is resident, in bytes.
+///
+/// # Errors
+///
+/// A failed read of `/proc`, as when the process has ended.
+pub fn resident_bytes(pid: u32) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    Ok(parse_resident(&text).ok_or(io::ErrorKind::InvalidData)?)
+}
+
+fn parse_resident(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes << 10)
+}
+
 fn threads(pid: u32) -> io::Result<Vec<u32>> {
     let names = fs::read_dir(format!("/proc/{pid}/task"))?;
     let numbers = names.map(|entry| Ok(entry?.file_name().to_string_lossy().parse().ok()));
@@ -149,5 +165,12 @@ mod tests {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0 9 1 1";
         assert_eq!(parse_stat(stat), Some(300));
         assert_eq!(parse_stat("7 (a"), None);
+    }
+
+    #[test]
+    fn parses_the_resident_size() {
+        let status = "Name:\tredis\nVmHWM:\t   14000 kB\nVmRSS:\t   13944 kB\nThreads:\t2\n";
+        assert_eq!(parse_resident(status), Some(13944 << 10));
+        assert_eq!(parse_resident("Name:\tkthreadd\n"), None);
     }
 }

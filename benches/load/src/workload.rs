@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::random::Random;
+
 /// Digits of a key's number.
 const DIGITS: usize = 12;
 
@@ -47,8 +49,28 @@ pub struct KeySpace {
 impl KeySpace {
     /// The space of `keys` small or large values that runs use by default.
     pub fn new(keys: u64, value_bytes: usize) -> Self {
-        Self { prefix: "key:", keys, value_bytes }
+        Self { prefix: PREFIX, keys, value_bytes }
     }
+}
+
+/// The prefix of the keys that runs use by default.
+const PREFIX: &str = "key:";
+
+/// The length of such a key.
+pub const KEY_BYTES: usize = PREFIX.len() + DIGITS;
+
+/// The key with `number` of the spaces that [`KeySpace::new`] makes.
+pub fn key(number: u64) -> [u8; KEY_BYTES] {
+    let mut key = [b'0'; KEY_BYTES];
+    key[..PREFIX.len()].copy_from_slice(PREFIX.as_bytes());
+    write_digits(number, &mut key[PREFIX.len()..]);
+    key
+}
+
+/// The number of such a key, if it is one.
+pub fn key_number(key: &[u8]) -> Option<u64> {
+    let digits = key.strip_prefix(PREFIX.as_bytes()).filter(|rest| rest.len() == DIGITS)?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Requests that differ only in the key's number.
@@ -156,12 +178,17 @@ impl Template {
 
     fn patch(&self, key: u64, bytes: &mut [u8]) {
         for digits in self.numbers.iter().flatten() {
-            let mut rest = key;
-            for pair in bytes[digits.clone()].rchunks_exact_mut(2) {
-                pair.copy_from_slice(&PAIRS[(rest % 100) as usize]);
-                rest /= 100;
-            }
+            write_digits(key, &mut bytes[digits.clone()]);
         }
+    }
+}
+
+/// Writes the last digits of `number`, as many as there is room for: an even number.
+fn write_digits(number: u64, out: &mut [u8]) {
+    let mut rest = number;
+    for pair in out.rchunks_exact_mut(2) {
+        pair.copy_from_slice(&PAIRS[(rest % 100) as usize]);
+        rest /= 100;
     }
 }
 
@@ -247,17 +274,19 @@ pub enum Order {
 /// Draws requests from a workload.
 pub struct Draw {
     order: Order,
-    state: u64,
+    random: Random,
+    /// How many keys were drawn in sequence.
+    drawn: u64,
 }
 
 impl Draw {
     /// Starts at the beginning of `order`.
     pub fn new(order: Order) -> Self {
-        let state = match order {
+        let seed = match order {
             Order::Random { seed } => seed,
             Order::Sequential => 0,
         };
-        Self { order, state }
+        Self { order, random: Random::new(seed), drawn: 0 }
     }
 
     /// The next request: its class's index and its key's number.
@@ -268,10 +297,10 @@ impl Draw {
         };
         let keys = workload.classes[index].keys;
         let key = match self.order {
-            Order::Random { .. } => below(self.random(), keys),
+            Order::Random { .. } => self.random.below(keys),
             Order::Sequential => {
-                let key = self.state % keys;
-                self.state += 1;
+                let key = self.drawn % keys;
+                self.drawn += 1;
                 key
             }
         };
@@ -279,7 +308,7 @@ impl Draw {
     }
 
     fn class(&mut self, workload: &Workload) -> usize {
-        let mut left = below(self.random(), workload.weight.into());
+        let mut left = self.random.below(workload.weight.into());
         for (index, class) in workload.classes.iter().enumerate() {
             match left.checked_sub(class.weight.into()) {
                 Some(rest) => left = rest,
@@ -288,20 +317,6 @@ impl Draw {
         }
         unreachable!("the weights add up to the workload's")
     }
-
-    /// SplitMix64.
-    fn random(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-}
-
-/// Scales a random number to one below `limit`.
-fn below(random: u64, limit: u64) -> u64 {
-    ((u128::from(random) * u128::from(limit)) >> 64) as u64
 }
 
 #[cfg(test)]
@@ -350,6 +365,15 @@ mod tests {
         class.patch_request(42, &mut patched);
         class.write_request(42, &mut written);
         assert_eq!(patched, written);
+    }
+
+    #[test]
+    fn keys_have_their_number() {
+        assert_eq!(&key(4711), b"key:000000004711");
+        assert!(request(Verb::Get, KeySpace::new(5000, 16), 4711).contains("key:000000004711"));
+        assert_eq!(key_number(&key(123_456_789_012)), Some(123_456_789_012));
+        assert_eq!(key_number(b"key:12"), None);
+        assert_eq!(key_number(b"big:000000004711"), None);
     }
 
     #[test]
