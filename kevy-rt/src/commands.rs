@@ -242,6 +242,16 @@ pub trait Store: Sized + 'static {
         None
     }
 
+    /// Called before the handler of a command that may write runs here, with its arguments: of a
+    /// request of several shards, on each of them with its part. The store makes room for it, or
+    /// answers false. Then the handler isn't called and the whole request is refused with
+    /// [`Refusal::NoRoom`], though other shards may have run their parts of it.
+    #[inline]
+    fn admit(&mut self, cx: &Cx<'_>, command: &CommandInfo, args: Args<'_>) -> bool {
+        let _ = (cx, command, args);
+        true
+    }
+
     /// Asks the processor for the memory that a lookup of `hash` reads first. The store decides
     /// whether that pays.
     #[inline]

@@ -4,7 +4,7 @@ use std::any::Any;
 
 use crate::cx::Cx;
 use crate::shared::{Mark, Out};
-use crate::wire::{Reply, Wire};
+use crate::wire::{Refusal, Reply, Wire};
 
 /// A part's value on its way between shards.
 #[derive(Debug, Default)]
@@ -16,6 +16,8 @@ pub enum Carried {
     Word(u64),
     /// Anything else.
     Any(Box<dyn Any + Send>),
+    /// None, as the part was refused: then so is the whole request, and nothing is merged.
+    Refused(Refusal),
 }
 
 /// A value that one shard answers and another merges.
@@ -108,6 +110,21 @@ impl PartOut {
     #[inline]
     pub fn carried(&mut self) -> &mut Carried {
         &mut self.value
+    }
+
+    /// Makes a refusal of it, whatever was written.
+    #[cold]
+    pub(crate) fn refuse(&mut self, refusal: Refusal) {
+        self.clear();
+        self.value = Carried::Refused(refusal);
+    }
+
+    /// The refusal, if it is one.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        match self.value {
+            Carried::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
     }
 
     pub(crate) fn clear(&mut self) {

@@ -127,7 +127,7 @@ pub(crate) const TIMED_EVERY: u64 = 128;
 /// What a shard counts per command.
 #[derive(Debug, Default)]
 pub struct CommandStats {
-    /// Requests run here.
+    /// Requests run here; those of several shards where their connection is.
     pub calls: Counter,
     /// Requests refused before their handler was called.
     pub rejected: Counter,

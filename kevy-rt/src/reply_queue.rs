@@ -21,6 +21,8 @@ pub(crate) struct Gather {
     pub(crate) parts: Vec<PartOut>,
     /// Parts that are still out.
     pub(crate) open: usize,
+    /// The command's index among the process's.
+    pub(crate) index: u32,
     pub(crate) scope: u64,
     /// Whether nobody wants the reply.
     pub(crate) muted: bool,

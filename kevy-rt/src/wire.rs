@@ -51,6 +51,8 @@ pub enum Refusal {
     Panicked,
     /// No more connections are taken.
     TooManyConnections,
+    /// The store has no room for what the command may write, and can't make any.
+    NoRoom,
 }
 
 /// Bounds on what is parsed. Which of them hold depends on what the session may do.

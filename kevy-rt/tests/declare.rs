@@ -63,6 +63,7 @@ impl From<Refusal> for Refused {
 
 impl Encode<Words> for Refused {
     fn encode(self, reply: &mut Reply<'_, Words>) {
+        reply.out().count_error();
         reply.out().extend(format!("!{} ", self.0).as_bytes());
     }
 }
@@ -120,15 +121,31 @@ struct Login {
 }
 
 /// What the set is served over: a store that holds the set's, and a session that does.
+#[derive(Default)]
 struct Whole {
     db: Db,
+    /// Keys that it has room for before a write; without a limit if it isn't said.
+    room: Option<usize>,
+    /// The commands that it was asked to admit.
+    asked: Vec<&'static str>,
 }
 
 impl Store for Whole {
     type Settings = ();
 
     fn open((): &(), _: Place, _: &KeyHasher) -> Self {
-        Whole { db: Db::default() }
+        Whole::default()
+    }
+
+    /// Makes room for one key.
+    fn admit(&mut self, _: &Cx<'_>, command: &CommandInfo, _: Args<'_>) -> bool {
+        self.asked.push(command.name);
+        let Some(room) = self.room else { return true };
+        while room > 0 && self.db.map.len() >= room {
+            let victim = self.db.map.keys().next().cloned().unwrap_or_default();
+            self.db.map.remove(&victim);
+        }
+        room > 0
     }
 }
 
@@ -293,6 +310,16 @@ impl Set {
     #[command(route = keys(1..), write, gather = sum)]
     fn remove(db: &mut Db, key: Key<'_>) -> u64 {
         u64::from(db.map.remove(key.bytes()).is_some())
+    }
+
+    #[command(route = keys(1..), write, gather = in_order)]
+    fn take_all(db: &mut Db, key: Key<'_>) -> Option<String> {
+        Some(String::from_utf8_lossy(&db.map.remove(key.bytes())?).into_owned())
+    }
+
+    #[command(route = keys(1..), write, gather = concat)]
+    fn take_some(db: &mut Db, key: Key<'_>) -> impl Iterator<Item = u64> {
+        db.map.remove(key.bytes()).map(|value| value.len() as u64).into_iter()
     }
 
     #[command(route = keys(2..=-2), gather = max)]
@@ -538,5 +565,129 @@ fn elements_of_several_keys_are_one_list() {
         assert_eq!(words[0], b"6:");
         words[1..].sort();
         assert_eq!(words[1..], [b"", b"0" as &[u8], b"1", b"2", b"3", b"4", b"5"]);
+    }
+}
+
+/// Letters that any number of shards up to five has some of each.
+const KEYS: &str = "a b c d e f g h i j k l m n o p q r s t u v w x y z";
+
+/// A server of so many shards with a value at each of the keys, and a client.
+fn filled(shards: usize) -> (Simulation<Server>, kevy_rt::sim::Client) {
+    let mut server = Simulation::<Server>::new(&(), shards, 3);
+    let client = server.connect(0);
+    for key in KEYS.split(' ') {
+        assert_eq!(server.call(client, format!("append {key} {key}\n").as_bytes()), b"1 ");
+    }
+    for shard in 0..shards {
+        assert!(server.with_shard(shard, |store, _| store.db.map.len()) > 0);
+    }
+    (server, client)
+}
+
+/// Requests that may write, each of all keys where it takes several, and the command of each.
+fn writes() -> [(String, &'static str); 9] {
+    let numbered: String = KEYS.split(' ').map(|key| format!(" {key} 1")).collect();
+    [
+        ("set a 1".into(), "SET"),
+        ("append z 1".into(), "APPEND"),
+        (format!("set_all{numbered}"), "SET_ALL"),
+        (format!("remove {KEYS}"), "REMOVE"),
+        (format!("touch {KEYS}"), "TOUCH"),
+        (format!("take_all {KEYS}"), "TAKE_ALL"),
+        (format!("take_some {KEYS}"), "TAKE_SOME"),
+        ("clear".into(), "CLEAR"),
+        ("session save".into(), "SESSION SAVE"),
+    ]
+}
+
+/// A command's calls, rejections and failures on all shards, and all error replies.
+fn counts(server: &mut Simulation<Server>, name: &str) -> [u64; 4] {
+    let mut counts = [0; 4];
+    for shard in 0..server.shards() {
+        server.with_shard(shard, |_, server| {
+            let command = server.commands().find(|(info, _)| info.name == name);
+            let (_, stats) = command.expect("it is declared");
+            let errors = &server.metrics().error_replies;
+            let counters = [&stats.calls, &stats.rejected, &stats.failed, errors];
+            counts.iter_mut().zip(counters).for_each(|(count, counter)| *count += counter.get());
+        });
+    }
+    counts
+}
+
+#[test]
+fn a_store_without_room_refuses_what_may_write() {
+    for shards in [1, 2, 5] {
+        let (mut server, client) = filled(shards);
+        for shard in 0..shards {
+            server.with_shard(shard, |store, _| store.room = Some(0));
+        }
+        for (request, name) in writes() {
+            let [calls, rejected, failed, errors] = counts(&mut server, name);
+            let answered = server.call(client, format!("{request}\n").as_bytes());
+            assert_eq!(
+                String::from_utf8_lossy(&answered),
+                "!NoRoom ",
+                "{request}, {shards} shards"
+            );
+            let expected = [calls, rejected + 1, failed, errors + 1];
+            assert_eq!(counts(&mut server, name), expected, "{request}, {shards} shards");
+        }
+        for shard in 0..shards {
+            server.with_shard(shard, |store, _| store.asked.clear());
+        }
+        assert_eq!(server.call(client, b"size\nget a\nget_all a b\n"), b"26 a 2: a b ");
+        for shard in 0..shards {
+            server.with_shard(shard, |store, _| assert!(store.asked.is_empty()));
+        }
+        // In a pipeline a refusal takes the place of its request's reply.
+        let pipeline = b"echo 1\nset b 1\nset_all a 1 b 2 c 3\nget b\nclear\necho 2\n";
+        assert_eq!(server.call(client, pipeline), b"1 !NoRoom !NoRoom b !NoRoom 2 ");
+    }
+}
+
+#[test]
+fn one_shard_without_room_refuses_the_whole_request() {
+    for shards in [2, 5] {
+        for full in 0..shards {
+            let of_several = |name| matches!(info(name).route, Route::Keys(_) | Route::All { .. });
+            for (request, name) in writes().into_iter().filter(|(_, name)| of_several(name)) {
+                let (mut server, client) = filled(shards);
+                for shard in 0..shards {
+                    server.with_shard(shard, |store, _| store.asked.clear());
+                }
+                server.with_shard(full, |store, _| store.room = Some(0));
+                let before = server.with_shard(full, |store, _| store.db.map.clone());
+                let answered = server.call(client, format!("{request}\necho on\n").as_bytes());
+                assert_eq!(
+                    String::from_utf8_lossy(&answered),
+                    "!NoRoom on ",
+                    "{request}, {full} of {shards} shards"
+                );
+                assert_eq!(counts(&mut server, name), [0, 1, 0, 1]);
+                assert_eq!(server.with_shard(full, |store, _| store.db.map.clone()), before);
+                for shard in 0..shards {
+                    let asked = server.with_shard(shard, |store, _| store.asked.clone());
+                    assert_eq!(asked, [name], "once on each shard");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_store_makes_room_before_a_write() {
+    for shards in [1, 2, 5] {
+        let (mut server, client) = filled(shards);
+        for shard in 0..shards {
+            server.with_shard(shard, |store, _| store.room = Some(2));
+        }
+        for key in KEYS.split(' ') {
+            let request = format!("set {key} new\nget {key}\n");
+            assert_eq!(server.call(client, request.as_bytes()), b"ok new ");
+        }
+        for shard in 0..shards {
+            assert!(server.with_shard(shard, |store, _| store.db.map.len()) <= 2);
+        }
     }
 }

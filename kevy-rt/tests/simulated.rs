@@ -265,6 +265,23 @@ fn a_panic_harms_one_request() {
 }
 
 #[test]
+fn a_panic_on_one_shard_refuses_the_whole_request() {
+    each_shard_count(9, |mut server| {
+        let client = server.connect(0);
+        let keys: Vec<_> = (0..20).map(|key| key.to_string()).collect();
+        let sent = format!("booms {}\nbooms {} bad\necho on\n", keys.join(" "), keys.join(" "));
+        let expected = format!("*20\n{}-Panicked\n$on\n", ":0\n".repeat(20));
+        assert_eq!(text(server.call(client, sent.as_bytes())), expected);
+        for shard in 0..server.shards() {
+            let sent = format!("boom_at {shard}\necho on\n");
+            assert_eq!(text(server.call(client, sent.as_bytes())), "-Panicked\n$on\n");
+        }
+        let all = format!(":{}\n", server.shards());
+        assert_eq!(text(server.call(client, b"boom_at 100\n")), all);
+    });
+}
+
+#[test]
 fn unknown_verbs_and_wrong_counts_are_refused_in_turn() {
     each_shard_count(10, |mut server| {
         let client = server.connect(0);

@@ -23,17 +23,31 @@ use crate::shared::{Mark, Out, Shared, Value};
 /// A range of one of a batch's lists.
 type Range = (u32, u32);
 
-/// A request as it travels: whose it is, what is to run, and where its arguments lie.
-pub(crate) struct Ticket<S: 'static> {
-    pub(crate) conn: ConnId,
-    /// Its number in the connection's reply queue.
-    pub(crate) number: u64,
+/// What a request calls: its command, and what running it needs besides the arguments.
+pub(crate) struct Call<S: 'static> {
     pub(crate) command: &'static Command<S>,
     /// The command's index among the process's.
     pub(crate) index: u32,
     /// The port whose wire answers.
     pub(crate) port: u16,
     pub(crate) scope: u64,
+}
+
+impl<S> Clone for Call<S> {
+    #[inline]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Call<S> {}
+
+/// A request as it travels: whose it is, what it calls, and where its arguments lie.
+pub(crate) struct Ticket<S: 'static> {
+    pub(crate) conn: ConnId,
+    /// Its number in the connection's reply queue.
+    pub(crate) number: u64,
+    pub(crate) call: Call<S>,
     spans: Range,
     hashes: Range,
 }
@@ -128,7 +142,9 @@ impl<S: 'static, Socket> Batch<S, Socket> {
         item: &Item<S, Socket>,
     ) -> impl Iterator<Item = (u64, u64)> + Clone + use<'a, S, Socket> {
         let (hashes, scope) = match item {
-            Item::Request(ticket, _) | Item::Part { ticket, .. } => (ticket.hashes, ticket.scope),
+            Item::Request(ticket, _) | Item::Part { ticket, .. } => {
+                (ticket.hashes, ticket.call.scope)
+            }
             Item::Adopt(_) => ((0, 0), 0),
         };
         self.hashes[hashes.0 as usize..hashes.1 as usize].iter().map(move |&hash| (hash, scope))
@@ -207,22 +223,12 @@ impl<S: 'static, Socket> ArgsWriter<'_, S, Socket> {
 
     /// Ends the arguments: the ticket of the request that has them.
     #[inline]
-    pub(crate) fn ticket(
-        self,
-        conn: ConnId,
-        number: u64,
-        command: &'static Command<S>,
-        (index, port): (u32, u16),
-        scope: u64,
-    ) -> Ticket<S> {
+    pub(crate) fn ticket(self, conn: ConnId, number: u64, call: Call<S>) -> Ticket<S> {
         self.batch.requests += 1;
         Ticket {
             conn,
             number,
-            command,
-            index,
-            port,
-            scope,
+            call,
             spans: (self.spans, self.batch.spans.len() as u32),
             hashes: (self.hashes, self.batch.hashes.len() as u32),
         }

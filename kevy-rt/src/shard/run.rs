@@ -10,7 +10,7 @@ use tracing::error;
 use crate::args::{Args, Span};
 use crate::commands::{
     CheckFn, Command, CommandInfo, Commands, Place, Port, ReplyMode, Route, Run, RunFn, SessionFn,
-    SessionState,
+    SessionState, Store,
 };
 use crate::conn::{Closing, Conn, ConnFacts, ConnId, Stall};
 use crate::cx::{Cx, Server};
@@ -20,7 +20,7 @@ use crate::metrics::TIMED_EVERY;
 use crate::reactor::Incoming;
 use crate::reply_queue::Gather;
 use crate::shard::TURN_REQUESTS;
-use crate::shard::batch::{ArgsWriter, Batch, Item, Ticket};
+use crate::shard::batch::{ArgsWriter, Batch, Call, Item, Ticket};
 use crate::shard::outbox::Outbox;
 use crate::shard::plan::{Known, Placement, Plan, Planned, Where, prefetch_all};
 use crate::shared::{Mark, Out, Shared, Value};
@@ -83,8 +83,8 @@ pub(crate) struct Engine<C: Commands, Socket> {
     pub(crate) waiting_for_credits: Vec<crate::conn::ConnId>,
 }
 
-/// A request for all shards that has its slot, and who sent it.
-type StartedAll<S> = (Box<Kept>, Ticket<S>, ConnFacts);
+/// A request for all shards, the number of its slot, and who sent it.
+type StartedAll<S> = (Box<Kept>, Call<S>, u64, ConnFacts);
 
 /// What became of a request.
 enum Ran {
@@ -129,6 +129,13 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
 
     fn cx<'a>(&'a self, conn: Option<&'a Conn>, scope: u64) -> Cx<'a> {
         Cx { now_ms: self.now_ms, scope, server: &self.server, conn: conn.map(|conn| &conn.facts) }
+    }
+
+    /// What a connection's request calls; `index` is the command's in the port's table.
+    #[inline]
+    fn call(&self, conn: &Conn, command: &'static Command<C::Store>, index: u32) -> Call<C::Store> {
+        let index = self.first_command[conn.port as usize] + index;
+        Call { command, index, port: conn.port, scope: conn.state.scope }
     }
 
     fn placement(&self) -> Placement<'_> {
@@ -357,23 +364,23 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             return ran;
         }
         conn.facts.last_command.set(Some(&command.info));
-        let index = self.first_command[conn.port as usize] + index;
+        let call = self.call(conn, command, index);
         match (request.place, &command.run) {
             (Where::Here, Run::One(run) | Run::Gather { whole: run, .. })
                 if !matches!(command.info.route, Route::All { .. }) =>
             {
-                self.run_here(conn, *run, index, args);
+                self.run_here(conn, call, *run, args);
                 Ran::Done
             }
             (Where::Here, Run::Session(run)) => {
-                self.run_session(conn, *run, index, args);
+                self.run_session(conn, call, *run, args);
                 Ran::Done
             }
-            (Where::There(owner), _) => self.send(conn, owner, command, index, args),
+            (Where::There(owner), _) => self.send(conn, owner, call, args),
             (Where::Several, Run::Gather { check, .. })
                 if !matches!(command.info.route, Route::All { .. }) =>
             {
-                self.scatter(conn, command, index, *check, args, plan.owners(request))
+                self.scatter(conn, call, *check, args, plan.owners(request))
             }
             _ => self.before_all(),
         }
@@ -397,14 +404,15 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let scope = conn.state.scope;
         match known {
             Known::Arity(command, index) => {
-                let index = self.first_command[conn.port as usize] + index;
-                self.server.stats[index as usize].rejected.add(1);
+                self.count_rejected(self.call(conn, command, *index).index);
                 (port.refuse)(Refusal::Arity(command.info.name), scope, &mut reply);
             }
-            Known::No(verb) => (port.unknown)(args, *verb, scope, &mut reply),
+            Known::No(verb) => {
+                self.server.metrics.error_replies.add(1);
+                (port.unknown)(args, *verb, scope, &mut reply);
+            }
             Known::Command(..) => {}
         }
-        self.server.metrics.error_replies.add(1);
         answer(conn, &mut reply);
         self.scratch = reply;
         Ran::Done
@@ -427,9 +435,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         {
             let mut reply = Out::default();
             (port.refuse)(refusal, conn.state.scope, &mut reply);
-            let index = self.first_command[conn.port as usize] + index;
-            self.server.stats[index as usize].rejected.add(1);
-            self.server.metrics.error_replies.add(1);
+            self.count_rejected(self.call(conn, command, index).index);
             answer(conn, &mut reply);
             return Some(Ran::Done);
         }
@@ -438,68 +444,103 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
 
     /// Runs a request on this shard's store, for a connection of this shard.
     #[inline]
-    fn run_here(&mut self, conn: &mut Conn, run: RunFn<C::Store>, index: u32, args: Args<'_>) {
+    fn run_here(
+        &mut self,
+        conn: &mut Conn,
+        call: Call<C::Store>,
+        run: RunFn<C::Store>,
+        args: Args<'_>,
+    ) {
         if conn.queue.is_empty() && conn.state.reply == ReplyMode::On {
-            let Conn { out, facts, state, .. } = conn;
-            self.call(run, index, Some(facts), state.scope, args, out);
+            let Conn { out, facts, .. } = conn;
+            self.run_whole(call, run, Some(facts), args, out);
         } else {
             let mut reply = std::mem::take(&mut self.scratch);
             reply.clear();
-            self.call(run, index, Some(&conn.facts), conn.state.scope, args, &mut reply);
+            self.run_whole(call, run, Some(&conn.facts), args, &mut reply);
             answer(conn, &mut reply);
             self.scratch = reply;
         }
     }
 
-    /// Calls a handler, and counts.
+    /// Whether the store takes a request: one that may write is asked for.
     #[inline]
-    fn call(
+    fn admits(&mut self, call: Call<C::Store>, conn: Option<&ConnFacts>, args: Args<'_>) -> bool {
+        let info = &call.command.info;
+        let cx = Cx { now_ms: self.now_ms, scope: call.scope, server: &self.server, conn };
+        !info.write || self.store.admit(&cx, info, args)
+    }
+
+    /// Answers a request that the store has no room for.
+    #[cold]
+    fn refuse_room(&self, call: Call<C::Store>, out: &mut Out) {
+        (self.ports[call.port as usize].refuse)(Refusal::NoRoom, call.scope, out);
+        self.count_rejected(call.index);
+    }
+
+    /// Counts a request whose handler was not called.
+    #[cold]
+    fn count_rejected(&self, index: u32) {
+        self.server.stats[index as usize].rejected.add(1);
+        self.server.metrics.error_replies.add(1);
+    }
+
+    /// Counts a request that ran.
+    #[inline]
+    fn count_run(&self, index: u32, has_failed: bool) {
+        let stats = &self.server.stats[index as usize];
+        stats.calls.add(1);
+        if has_failed {
+            stats.failed.add(1);
+            self.server.metrics.error_replies.add(1);
+        }
+    }
+
+    /// Runs a whole request's handler, and counts.
+    #[inline]
+    fn run_whole(
         &mut self,
+        call: Call<C::Store>,
         run: RunFn<C::Store>,
-        index: u32,
         conn: Option<&ConnFacts>,
-        scope: u64,
         args: Args<'_>,
         out: &mut Out,
     ) {
-        let cx = Cx { now_ms: self.now_ms, scope, server: &self.server, conn };
+        if !self.admits(call, conn, args) {
+            return self.refuse_room(call, out);
+        }
+        let cx = Cx { now_ms: self.now_ms, scope: call.scope, server: &self.server, conn };
         let errors = out.errors();
         self.until_timed -= 1;
         if self.until_timed == 0 {
             self.until_timed = TIMED_EVERY;
             let started = Instant::now();
             run(&mut self.store, &cx, args, out);
-            let stats = &self.server.stats[index as usize];
+            let stats = &self.server.stats[call.index as usize];
             stats.timed_ns.add(started.elapsed().as_nanos() as u64);
             stats.timed.add(1);
         } else {
             run(&mut self.store, &cx, args, out);
         }
-        self.server.stats[index as usize].calls.add(1);
-        if out.errors() != errors {
-            self.server.stats[index as usize].failed.add(1);
-            self.server.metrics.error_replies.add(1);
-        }
+        self.count_run(call.index, out.errors() != errors);
     }
 
     fn run_session(
         &mut self,
         conn: &mut Conn,
+        call: Call<C::Store>,
         run: SessionFn<C::Store>,
-        index: u32,
         args: Args<'_>,
     ) {
-        let mut reply = Out::default();
-        let scope = conn.state.scope;
-        let cx = Cx { now_ms: self.now_ms, scope, server: &self.server, conn: Some(&conn.facts) };
+        let (mut reply, facts) = (Out::default(), Some(&conn.facts));
+        if !self.admits(call, facts, args) {
+            self.refuse_room(call, &mut reply);
+            return answer(conn, &mut reply);
+        }
+        let cx = Cx { now_ms: self.now_ms, scope: call.scope, server: &self.server, conn: facts };
         let session: &mut dyn Any = &mut *conn.session;
         run(session, &mut self.store, &cx, args, &mut reply);
-        let stats = &self.server.stats[index as usize];
-        stats.calls.add(1);
-        if reply.errors() != 0 {
-            stats.failed.add(1);
-            self.server.metrics.error_replies.add(1);
-        }
+        self.count_run(call.index, reply.errors() != 0);
         conn.state = conn.session.state();
         // A session that just turned replies off, or on, means its own reply too.
         match conn.state.reply {
@@ -517,21 +558,14 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
 
     /// Sends a whole request to its owner.
     #[inline]
-    fn send(
-        &mut self,
-        conn: &mut Conn,
-        owner: u16,
-        command: &'static Command<C::Store>,
-        index: u32,
-        args: Args<'_>,
-    ) -> Ran {
+    fn send(&mut self, conn: &mut Conn, owner: u16, call: Call<C::Store>, args: Args<'_>) -> Ran {
         if !self.outbox.has_credit(owner as usize) {
             return Ran::Stalled(Stall::Credits(owner));
         }
         let number = conn.queue.wait(take_muted(&mut conn.state));
         let mut writer = self.outbox.batch(owner as usize).writer();
         writer.whole(args);
-        let ticket = writer.ticket(conn.id, number, command, (index, conn.port), conn.state.scope);
+        let ticket = writer.ticket(conn.id, number, call);
         self.outbox.push(owner as usize, Item::Request(ticket, Mark::default()));
         Ran::Done
     }
@@ -540,17 +574,16 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     fn scatter(
         &mut self,
         conn: &mut Conn,
-        command: &'static Command<C::Store>,
-        index: u32,
+        call: Call<C::Store>,
         check: CheckFn,
         args: Args<'_>,
         owners: &[u16],
     ) -> Ran {
-        let Route::Keys(range) = command.info.route else { return Ran::Done };
+        let Route::Keys(range) = call.command.info.route else { return Ran::Done };
         if let Some(&owner) = owners.iter().find(|&&owner| !self.has_credit(owner)) {
             return Ran::Stalled(Stall::Credits(owner));
         }
-        if !self.passes(conn, index, check, args) {
+        if !self.passes(conn, call, check, args) {
             return Ran::Done;
         }
         let me = self.server.place.shard as u16;
@@ -573,22 +606,20 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             }
             writer.range(args, range.end(args.len()), args.len());
         };
-        let number = self.open_gather(conn, command, shards.len());
+        let number = self.open_gather(conn, call, shards.len());
         let mut own = None;
         for (part, &owner) in shards.iter().enumerate() {
             if owner == me {
                 let mut batch = Batch::<C::Store, Socket>::default();
                 let mut writer = batch.writer();
                 write(&mut writer, part);
-                let ticket =
-                    writer.ticket(conn.id, number, command, (index, conn.port), conn.state.scope);
+                let ticket = writer.ticket(conn.id, number, call);
                 own = Some((part, batch, ticket));
                 continue;
             }
             let mut writer = self.outbox.batch(owner as usize).writer();
             write(&mut writer, part);
-            let ticket =
-                writer.ticket(conn.id, number, command, (index, conn.port), conn.state.scope);
+            let ticket = writer.ticket(conn.id, number, call);
             let answer = self.parts.pop().unwrap_or_default();
             self.outbox.push(owner as usize, Item::Part { ticket, part: part as u16, answer });
         }
@@ -597,8 +628,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         }
         if let Some((part, batch, ticket)) = own {
             let mut answer = self.parts.pop().unwrap_or_default();
-            let args = batch.args(&ticket);
-            self.run_part(command, Some(&conn.facts), ticket.scope, args, &mut answer);
+            self.run_part(call, Some(&conn.facts), batch.args(&ticket), &mut answer);
             self.finish_part(conn, number, part, answer);
         }
         Ran::Done
@@ -609,27 +639,25 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     }
 
     /// Whether a request may be scattered; answers it if not.
-    fn passes(&mut self, conn: &mut Conn, index: u32, check: CheckFn, args: Args<'_>) -> bool {
+    fn passes(
+        &mut self,
+        conn: &mut Conn,
+        call: Call<C::Store>,
+        check: CheckFn,
+        args: Args<'_>,
+    ) -> bool {
         let mut reply = Out::default();
-        let passes = check(&self.cx(Some(conn), conn.state.scope), args, &mut reply);
-        let stats = &self.server.stats[index as usize];
-        stats.calls.add(1);
+        let passes = check(&self.cx(Some(conn), call.scope), args, &mut reply);
         if !passes {
-            stats.failed.add(1);
-            self.server.metrics.error_replies.add(1);
+            self.count_run(call.index, true);
             answer(conn, &mut reply);
         }
         passes
     }
 
     /// Takes a slot for a request of `parts` parts.
-    fn open_gather(
-        &mut self,
-        conn: &mut Conn,
-        command: &'static Command<C::Store>,
-        parts: usize,
-    ) -> u64 {
-        let Run::Gather { merge, .. } = command.run else { unreachable!("routed to several") };
+    fn open_gather(&mut self, conn: &mut Conn, call: Call<C::Store>, parts: usize) -> u64 {
+        let Run::Gather { merge, .. } = call.command.run else { unreachable!("routed to several") };
         let muted = take_muted(&mut conn.state);
         let slots = (0..parts).map(|_| PartOut::default()).collect();
         conn.queue.gather(Box::new(Gather {
@@ -637,22 +665,33 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             plan: PartPlan::default(),
             parts: slots,
             open: parts,
-            scope: conn.state.scope,
+            index: call.index,
+            scope: call.scope,
             muted,
         }))
     }
 
+    /// Runs a part. One that the store has no room for is a refusal, and so is one that panics.
     fn run_part(
         &mut self,
-        command: &'static Command<C::Store>,
+        call: Call<C::Store>,
         conn: Option<&ConnFacts>,
-        scope: u64,
         args: Args<'_>,
         answer: &mut PartOut,
     ) {
-        let Run::Gather { part, .. } = command.run else { unreachable!("sent as a part") };
-        let cx = Cx { now_ms: self.now_ms, scope, server: &self.server, conn };
-        part(&mut self.store, &cx, args, answer);
+        let Run::Gather { part, .. } = call.command.run else { unreachable!("sent as a part") };
+        let guarded = AssertUnwindSafe(|| {
+            if self.admits(call, conn, args) {
+                let cx = Cx { now_ms: self.now_ms, scope: call.scope, server: &self.server, conn };
+                part(&mut self.store, &cx, args, answer);
+            } else {
+                answer.refuse(Refusal::NoRoom);
+            }
+        });
+        if catch_unwind(guarded).is_err() {
+            survive_panic(&call.command.info);
+            answer.refuse(Refusal::Panicked);
+        }
     }
 
     /// Takes in one part of a request's reply; the last one makes the reply.
@@ -666,10 +705,16 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let Some(mut gather) = conn.queue.take_gather(number) else { return };
         let mut reply = std::mem::take(&mut self.scratch);
         reply.clear();
-        let cx = self.cx(Some(conn), gather.scope);
-        (gather.merge)(&cx, &gather.plan, &mut gather.parts, &mut reply);
-        if reply.errors() != 0 {
-            self.server.metrics.error_replies.add(1);
+        let refusal = gather.parts.iter().find_map(PartOut::refusal);
+        if let Some(refusal) = refusal {
+            (self.port(conn).refuse)(refusal, gather.scope, &mut reply);
+        } else {
+            let cx = self.cx(Some(conn), gather.scope);
+            (gather.merge)(&cx, &gather.plan, &mut gather.parts, &mut reply);
+        }
+        match refusal {
+            Some(Refusal::NoRoom) => self.count_rejected(gather.index),
+            refusal => self.count_run(gather.index, refusal.is_some() || reply.errors() != 0),
         }
         let end = if gather.muted { Mark::default() } else { reply.mark() };
         conn.queue.finish(number, &reply, (Mark::default(), end), &mut conn.out);
@@ -699,43 +744,37 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let Some(mut conn) = lent else { return };
         let started = self.start_all(&mut conn);
         self.server.conns.borrow_mut().give_back(conn);
-        let Some((kept, ticket, facts)) = started else { return };
+        let Some((kept, call, number, facts)) = started else { return };
 
-        let (command, args) = (ticket.command, kept.args());
+        let args = kept.args();
         let Place { shard: me, shards } = self.server.place;
         for owner in (0..shards).filter(|&owner| owner != me) {
             let mut writer = self.outbox.batch(owner).writer();
             writer.whole(args);
-            let ticket = writer.ticket(
-                id,
-                ticket.number,
-                command,
-                (ticket.index, ticket.port),
-                ticket.scope,
-            );
+            let ticket = writer.ticket(id, number, call);
             let answer = self.parts.pop().unwrap_or_default();
             self.outbox.push(owner, Item::Part { ticket, part: owner as u16, answer });
         }
         let mut reply = Out::default();
         let mut own = self.parts.pop().unwrap_or_default();
-        let guarded = catch_unwind(AssertUnwindSafe(|| match command.run {
+        let guarded = catch_unwind(AssertUnwindSafe(|| match call.command.run {
             Run::Gather { whole, .. } if shards == 1 => {
-                self.call(whole, ticket.index, Some(&facts), ticket.scope, args, &mut reply);
+                self.run_whole(call, whole, Some(&facts), args, &mut reply);
             }
-            _ => self.run_part(command, Some(&facts), ticket.scope, args, &mut own),
+            _ => self.run_part(call, Some(&facts), args, &mut own),
         }));
         if guarded.is_err() {
-            survive_panic(&command.info);
+            survive_panic(&call.command.info);
             reply.clear();
-            let port = &self.ports[ticket.port as usize];
-            (port.refuse)(Refusal::Panicked, ticket.scope, &mut reply);
+            let port = &self.ports[call.port as usize];
+            (port.refuse)(Refusal::Panicked, call.scope, &mut reply);
         }
         let lent = self.server.conns.borrow_mut().lend(id);
         let Some(mut conn) = lent else { return };
         if shards == 1 {
             answer(&mut conn, &mut reply);
         } else {
-            self.finish_part(&mut conn, ticket.number, me, own);
+            self.finish_part(&mut conn, number, me, own);
         }
         self.server.conns.borrow_mut().give_back(conn);
     }
@@ -748,18 +787,15 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let args = kept.args();
         let Found::Command(command, index) = self.port(conn).table.find(args) else { return None };
         let Run::Gather { check, .. } = command.run else { return None };
-        let index = self.first_command[conn.port as usize] + index as u32;
+        let call = self.call(conn, command, index as u32);
         let mut number = 0;
         if self.server.place.shards > 1 {
-            if !self.passes(conn, index, check, args) {
+            if !self.passes(conn, call, check, args) {
                 return None;
             }
-            number = self.open_gather(conn, command, self.server.place.shards);
+            number = self.open_gather(conn, call, self.server.place.shards);
         }
-        let scope = conn.state.scope;
-        let empty = &mut Batch::<C::Store, Socket>::default();
-        let ticket = empty.writer().ticket(conn.id, number, command, (index, conn.port), scope);
-        Some((kept, ticket, conn.facts.clone()))
+        Some((kept, call, number, conn.facts.clone()))
     }
 
     /// Runs what another shard sent. Connections that came along are left in `adopted`.
@@ -788,19 +824,15 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                     }
                 });
                 if catch_unwind(guarded).is_err() {
-                    let item = &mut burst[at.get()];
-                    let (Item::Request(ticket, _) | Item::Part { ticket, .. }) = item else {
+                    // A part's panic is its refusal already, and connections come without code.
+                    let Item::Request(Ticket { call, .. }, end) = &mut burst[at.get()] else {
                         std::process::abort()
                     };
-                    survive_panic(&ticket.command.info);
+                    survive_panic(&call.command.info);
                     replies.truncate(mark.get());
-                    let port = &self.ports[ticket.port as usize];
-                    (port.refuse)(Refusal::Panicked, ticket.scope, &mut replies);
-                    if let Item::Request(_, end) = item {
-                        *end = replies.mark();
-                    } else {
-                        replies.truncate(mark.get());
-                    }
+                    let port = &self.ports[call.port as usize];
+                    (port.refuse)(Refusal::Panicked, call.scope, &mut replies);
+                    *end = replies.mark();
                     at.set(at.get() + 1);
                 }
             }
@@ -820,15 +852,15 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     ) {
         match item {
             Item::Request(ticket, end) => {
-                let args = batch.args(ticket);
-                let (Run::One(run) | Run::Gather { whole: run, .. }) = ticket.command.run else {
+                let call = ticket.call;
+                let (Run::One(run) | Run::Gather { whole: run, .. }) = call.command.run else {
                     unreachable!("a session's request stays with its connection")
                 };
-                self.call(run, ticket.index, None, ticket.scope, args, replies);
+                self.run_whole(call, run, None, batch.args(ticket), replies);
                 *end = replies.mark();
             }
             Item::Part { ticket, answer, .. } => {
-                self.run_part(ticket.command, None, ticket.scope, batch.args(ticket), answer);
+                self.run_part(ticket.call, None, batch.args(ticket), answer);
             }
             Item::Adopt(incoming) => adopted.extend(incoming.take()),
         }

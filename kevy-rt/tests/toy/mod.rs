@@ -265,6 +265,21 @@ impl Toy {
         panic!("as asked")
     }
 
+    /// Panics at a key `bad`, and answers whether there is one for each other.
+    #[command(route = keys(1..), gather = in_order)]
+    fn booms(db: &Db, key: Key<'_>) -> u64 {
+        assert_ne!(key.bytes(), b"bad", "as asked");
+        u64::from(db.map.contains_key(key.bytes()))
+    }
+
+    /// Panics on one shard.
+    #[command(route = all, gather = sum)]
+    fn boom_at(db: &Db, cx: &Cx, shard: u64) -> u64 {
+        let _ = db;
+        assert_ne!(cx.server().place().shard as u64, shard, "as asked");
+        1
+    }
+
     /// The connection's number.
     #[command(route = session)]
     fn id(session: &mut Memory, cx: &Cx) -> u64 {

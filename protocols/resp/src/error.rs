@@ -80,6 +80,9 @@ impl From<Refusal> for Error {
             Refusal::Denied => Error::new("NOAUTH Authentication required."),
             Refusal::Panicked => Error::new("ERR the command failed inside the server"),
             Refusal::TooManyConnections => Error::new("ERR max number of clients reached"),
+            Refusal::NoRoom => {
+                Error::new("OOM command not allowed when used memory > 'maxmemory'.")
+            }
             _ => Error::new("ERR the request was refused"),
         }
     }
@@ -119,6 +122,7 @@ mod tests {
             (Refusal::NotAFloat, "ERR value is not a valid float"),
             (Refusal::Denied, "NOAUTH Authentication required."),
             (Refusal::TooManyConnections, "ERR max number of clients reached"),
+            (Refusal::NoRoom, "OOM command not allowed when used memory > 'maxmemory'."),
         ] {
             assert_eq!(Error::from(refusal).to_string(), text);
         }
