@@ -11,7 +11,7 @@ use kevy_rt::sim::Simulation;
 pub(crate) fn check(input: &[u8]) {
     let Some((&first, stream)) = input.split_first() else { return };
     let shards = 1 + usize::from(first % 3);
-    let mut server = Simulation::<Redis>::new(&Config::default(), shards, u64::from(first));
+    let mut server = Simulation::<Redis>::new(&Config::default().into(), shards, u64::from(first));
     let other = server.connect(0);
     let fuzzed = server.connect(0);
     server.run();

@@ -29,7 +29,7 @@ fn hop(criterion: &mut Criterion) {
     let get = |key: u64| format!("*2\r\n$3\r\nGET\r\n$16\r\nkey:{key:012}\r\n");
     let requests: String = (0..DEPTH).map(get).collect();
     for shards in [1, 2, 5] {
-        let mut server = Simulation::<Redis>::new(&Config::default(), shards, 1);
+        let mut server = Simulation::<Redis>::new(&Config::default().into(), shards, 1);
         let client = server.connect(0);
         for key in 0..DEPTH {
             let set = format!("*3\r\n$3\r\nSET\r\n$16\r\nkey:{key:012}\r\n$1\r\nv\r\n");

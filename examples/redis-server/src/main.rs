@@ -85,7 +85,7 @@ fn serve(config: &Config) -> Result<(), String> {
 }
 
 fn start(config: &Config) -> Result<Runtime, String> {
-    let mut builder = Builder::<Redis>::new(config.clone())
+    let mut builder = Builder::<Redis>::new(config.clone().into())
         .reactor(config.reactor())
         .limits(config.limits())
         .accept_queue(config.accept_queue())

@@ -331,10 +331,18 @@ impl<T: Object> Db<T> {
         self.data.volatile
     }
 
-    /// Bytes of memory that keys and values take, the index included. What was cleared counts until
-    /// it is freed.
+    /// Bytes of memory that keys and values take, the index included.
+    #[inline]
     pub fn memory(&self) -> usize {
-        self.data.memory() + self.discarded.iter().map(Data::memory).sum::<usize>()
+        if self.is_empty() { 0 } else { self.data.memory() }
+    }
+
+    /// Bytes that lie between records, or were cleared and are not freed yet: what memory is taken
+    /// for beside [`Db::memory`].
+    pub fn unused(&self) -> usize {
+        let between = self.data.heap.taken().saturating_sub(self.data.heap.memory());
+        let cleared = self.discarded.iter().map(|data| data.heap.taken() + data.outside.memory());
+        between + cleared.sum::<usize>()
     }
 
     /// The time of this turn, in milliseconds since the Unix epoch.
@@ -373,7 +381,7 @@ impl<T: Object> Db<T> {
         let access = self.context.usage.again(record.access(), self.now_ms());
         // A line that isn't written need not be written back.
         if access != record.access() {
-            self.data.heap.set_access(record.id(), access);
+            record.set_access(access);
         }
         Some(record)
     }

@@ -12,7 +12,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::space::{CHUNK_BYTES, GRANULE, HEADER_BYTES, Space};
+use crate::space::{CHUNK_BYTES, GRANULE, HEADER_BYTES, Place, Space};
 
 /// Granules per chunk, as a power of two.
 const CHUNK_SHIFT: u32 = (CHUNK_BYTES / GRANULE).trailing_zeros();
@@ -38,9 +38,12 @@ const HOLE: u64 = 1;
 /// No hole.
 const NONE: u64 = 0;
 
-/// Where a record lies, in granules: 40 bits. Chunk 0 is used for nothing, so no id is zero.
+/// Where a record lies, in granules: 40 bits, of which the lower 32 are not all zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RecordId(pub(crate) u64);
+
+/// Every how many chunks one is used for nothing, so that no id has zeros in its lower 32 bits.
+const UNUSED_CHUNKS: usize = 1 << (32 - CHUNK_SHIFT);
 
 /// Bits of a [`RecordId`].
 pub(crate) const ID_BITS: u32 = 40;
@@ -92,6 +95,8 @@ pub(crate) struct Heap {
     classes: Box<[Class]>,
     /// Chunks that have a class.
     taken: usize,
+    /// Bytes of places that hold a record.
+    live: usize,
 }
 
 /// The class of what has none.
@@ -106,6 +111,7 @@ impl Default for Heap {
             vacant: BinaryHeap::new(),
             classes,
             taken: 0,
+            live: 0,
         }
     }
 }
@@ -144,10 +150,16 @@ impl Heap {
         self.space.prefetch(id.0);
     }
 
+    /// Where a record lies.
+    #[inline(always)]
+    pub(crate) fn place_of(&self, id: RecordId) -> Place<'_> {
+        self.space.place(id.0)
+    }
+
     /// A record's header.
     #[inline(always)]
     pub(crate) fn header(&self, id: RecordId) -> u64 {
-        self.space.header(id.0)
+        self.place_of(id).header()
     }
 
     /// Writes a record's header, whose lowest bit is zero.
@@ -157,17 +169,11 @@ impl Heap {
         self.space.set_header(id.0, header);
     }
 
-    /// Writes the upper half of a record's header.
-    #[inline(always)]
-    pub(crate) fn set_access(&self, id: RecordId, access: u32) {
-        self.space.set_access(id.0, access);
-    }
-
     /// Some of a record's bytes, from `at`, which is behind its header.
     #[inline(always)]
     pub(crate) fn bytes(&self, id: RecordId, at: usize, len: usize) -> &[u8] {
         debug_assert!(at >= HEADER_BYTES && at + len <= self.room(id));
-        self.space.bytes(id.0, at, len)
+        self.place_of(id).bytes(at, len)
     }
 
     /// The same, to be changed.
@@ -200,6 +206,7 @@ impl Heap {
     pub(crate) fn allocate(&mut self, bytes: usize) -> RecordId {
         debug_assert!(bytes <= LONGEST);
         let number = class_of(bytes);
+        self.live += size_of_class(number);
         let class = &mut self.classes[number];
         if class.first_hole == NONE {
             return self.extend(number);
@@ -217,6 +224,9 @@ impl Heap {
             let chunk = match self.vacant.pop() {
                 Some(Reverse(chunk)) => chunk,
                 None => {
+                    if self.class_of.len().is_multiple_of(UNUSED_CHUNKS) {
+                        self.class_of.push(NO_CLASS);
+                    }
                     self.class_of.push(NO_CLASS);
                     self.class_of.len() as u32 - 1
                 }
@@ -258,7 +268,7 @@ impl Heap {
 
     /// The holes after and before a hole.
     fn links(&self, id: RecordId) -> (u64, u64) {
-        (self.header(id) >> 1, self.space.header(id.0 + 1))
+        (self.header(id) >> 1, self.space.place(id.0 + 1).header())
     }
 
     fn link(&mut self, id: RecordId, next: u64, previous: u64) {
@@ -270,6 +280,7 @@ impl Heap {
     #[inline]
     pub(crate) fn free(&mut self, id: RecordId) {
         let number = usize::from(self.class(id));
+        self.live -= size_of_class(number);
         let first = self.classes[number].first_hole;
         self.link(id, first, NONE);
         if first != NONE {
@@ -378,8 +389,14 @@ impl Heap {
         freed
     }
 
-    /// Bytes that chunks take.
+    /// Bytes that records take, and keeping account of them. Holes and the unused ends of chunks are
+    /// not among them: they are there for the next records, and few.
     pub(crate) fn memory(&self) -> usize {
-        self.taken * CHUNK_BYTES + self.space.memory() + self.class_of.capacity()
+        self.live + self.space.memory() + self.class_of.capacity()
+    }
+
+    /// Bytes that were taken from the system.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken * CHUNK_BYTES
     }
 }

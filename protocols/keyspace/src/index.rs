@@ -3,7 +3,7 @@
 //! ```text
 //! position:  | root 8 | prefix 0..=20 | window 24 | ... |     the lower 52 bits of the hash
 //! roots, 256 ─> directory: one entry per prefix, as long as it has to be
-//!                   └─> buckets, 64 bytes each: | window 24, id 40 | x 8
+//!                   └─> buckets, 64 bytes each: window 24 and id 40, eight times
 //! ```
 //!
 //! Extendible hashing (Fagin, Nievergelt, Pippenger and Strong, 1979): a segment that is too full is
@@ -102,7 +102,7 @@ impl Position {
     }
 }
 
-/// A used slot: what a position has in the window, above its id. An unused one is zero.
+/// What a slot holds: what a position has in the window, above its id. An unused one holds zero.
 #[inline(always)]
 fn slot(window: u64, id: RecordId) -> u64 {
     window << ID_BITS | id.0
@@ -113,26 +113,86 @@ fn id_of(slot: u64) -> RecordId {
     RecordId(slot & ((1 << ID_BITS) - 1))
 }
 
-/// A cache line of slots.
+/// A cache line of slots, each in three parts, so that the tags of all are compared at once.
+///
+/// ```text
+/// | tags 8 x 16: window's low bits | ids' low bits 8 x 32 | 8 x 16: window's high bits, id's |
+/// ```
 #[derive(Clone, Debug, Default)]
 #[repr(align(64))]
-struct Bucket([u64; BUCKET_SLOTS]);
+struct Bucket {
+    /// Four to a word.
+    tags: [u64; 2],
+    /// Zero for an unused slot: no id has low bits of zero.
+    low: [u32; BUCKET_SLOTS],
+    high: [u16; BUCKET_SLOTS],
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64);
+
+const TAG_BITS: u32 = 16;
+const TAGS_PER_WORD: usize = 4;
+
+/// One in each of four tags, and the highest bit of each.
+const ONES: u64 = 0x0001_0001_0001_0001;
+const TOPS: u64 = ONES << (TAG_BITS - 1);
 
 impl Bucket {
+    /// What a slot holds.
     #[inline(always)]
-    fn is_full(&self) -> bool {
-        self.0.iter().fold(true, |is_full, &slot| is_full & (slot != 0))
+    fn get(&self, number: usize) -> u64 {
+        let shift = (number % TAGS_PER_WORD) as u32 * TAG_BITS;
+        let tag = self.tags[number / TAGS_PER_WORD] >> shift & 0xFFFF;
+        let high = u64::from(self.high[number]);
+        let window = (high >> 8) << TAG_BITS | tag;
+        window << ID_BITS | (high & 0xFF) << 32 | u64::from(self.low[number])
     }
 
-    /// A bit for each slot with that window. Without a branch that depends on where it is, so that
-    /// the processor goes on to what follows while the line is on its way.
-    #[inline(always)]
-    fn matches(&self, window: u64) -> u32 {
-        let bit = |(number, &slot): (usize, &u64)| {
-            u32::from((slot >> ID_BITS == window) & (slot != 0)) << number
-        };
-        self.0.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit)
+    fn set(&mut self, number: usize, slot: u64) {
+        let (window, id) = (slot >> ID_BITS, slot & ((1 << ID_BITS) - 1));
+        let shift = (number % TAGS_PER_WORD) as u32 * TAG_BITS;
+        let word = &mut self.tags[number / TAGS_PER_WORD];
+        *word = *word & !(0xFFFF << shift) | (window & 0xFFFF) << shift;
+        self.low[number] = id as u32;
+        self.high[number] = ((window >> TAG_BITS) << 8 | id >> 32) as u16;
     }
+
+    #[inline(always)]
+    fn is_used(&self, number: usize) -> bool {
+        self.low[number] != 0
+    }
+
+    #[inline(always)]
+    fn is_full(&self) -> bool {
+        self.low.iter().fold(true, |is_full, &low| is_full & (low != 0))
+    }
+
+    /// The slots that are used.
+    fn slots(&self) -> impl Iterator<Item = u64> {
+        (0..BUCKET_SLOTS).filter(|&number| self.is_used(number)).map(|number| self.get(number))
+    }
+
+    /// A bit for each slot that may have that window, and perhaps for some more: those of the first
+    /// word at the top of its tag, those of the second below. Without a branch, so that the
+    /// processor goes on to what follows while the line is on its way.
+    #[inline(always)]
+    fn candidates(&self, window: u64) -> u64 {
+        let wanted = (window & 0xFFFF) * ONES;
+        let [first, second] = self.tags.map(|tags| {
+            // A tag becomes zero, which alone borrows (Mycroft, 1987).
+            let zeroed = tags ^ wanted;
+            zeroed.wrapping_sub(ONES) & !zeroed & TOPS
+        });
+        first | second >> 1
+    }
+}
+
+/// The slot of the lowest of [`Bucket::candidates`].
+#[inline(always)]
+fn lowest(candidates: u64) -> usize {
+    let bit = candidates.trailing_zeros();
+    let word = (bit & 1 ^ 1) as usize;
+    (bit / TAG_BITS) as usize + word * TAGS_PER_WORD
 }
 
 /// A directory's entry: the segment that starts here, or nothing if it starts before.
@@ -178,13 +238,15 @@ impl Segment {
         let mut at = home(window, count);
         for _ in 0..count {
             let bucket = &self.buckets[at];
-            let mut matches = bucket.matches(window);
-            while matches != 0 {
-                let number = matches.trailing_zeros() as usize;
-                if is_it(id_of(bucket.0[number])) {
+            let mut candidates = bucket.candidates(window);
+            while candidates != 0 {
+                let number = lowest(candidates);
+                let slot = bucket.get(number);
+                let is_candidate = slot >> ID_BITS == window && bucket.is_used(number);
+                if is_candidate && is_it(id_of(slot)) {
                     return Some((at, number));
                 }
-                matches &= matches - 1;
+                candidates &= candidates - 1;
             }
             if !bucket.is_full() {
                 return None;
@@ -200,8 +262,9 @@ impl Segment {
         let count = self.buckets.len();
         let mut at = home_of(slot, count);
         loop {
-            if let Some(vacant) = self.buckets[at].0.iter_mut().find(|slot| **slot == 0) {
-                *vacant = slot;
+            let bucket = &mut self.buckets[at];
+            if let Some(vacant) = bucket.low.iter().position(|&low| low == 0) {
+                bucket.set(vacant, slot);
                 break;
             }
             at = if at + 1 == count { 0 } else { at + 1 };
@@ -213,7 +276,7 @@ impl Segment {
     fn vacate(&mut self, (mut at, number): (usize, usize)) {
         let count = self.buckets.len();
         let was_full = self.buckets[at].is_full();
-        self.buckets[at].0[number] = 0;
+        self.buckets[at].set(number, 0);
         self.len -= 1;
         if !was_full {
             return;
@@ -224,10 +287,15 @@ impl Segment {
             let is_full = self.buckets[next].is_full();
             // From the bucket where it belongs a slot passed over all up to its own.
             let steps = |from: usize, to: usize| (to + count - from) % count;
-            let passed =
-                |slot: &u64| *slot != 0 && steps(home_of(*slot, count), next) >= steps(at, next);
-            if let Some(found) = self.buckets[next].0.iter().position(passed) {
-                self.buckets[at].0[number] = std::mem::take(&mut self.buckets[next].0[found]);
+            let bucket = &self.buckets[next];
+            let passed = |&other: &usize| {
+                let home = home_of(bucket.get(other), count);
+                bucket.is_used(other) && steps(home, next) >= steps(at, next)
+            };
+            if let Some(found) = (0..BUCKET_SLOTS).find(passed) {
+                let slot = bucket.get(found);
+                self.buckets[at].set(number, slot);
+                self.buckets[next].set(found, 0);
                 (at, number) = (next, found);
             }
             if !is_full {
@@ -239,7 +307,7 @@ impl Segment {
 
     /// All slots, in no order.
     fn slots(&self) -> impl Iterator<Item = u64> {
-        self.buckets.iter().flat_map(|bucket| bucket.0).filter(|&slot| slot != 0)
+        self.buckets.iter().flat_map(Bucket::slots)
     }
 
     /// Gives an empty one so many buckets, and slots.
@@ -252,7 +320,7 @@ impl Segment {
     fn resize(&mut self, buckets: usize) {
         let old = std::mem::replace(&mut self.buckets, vec![Bucket::default(); buckets].into());
         self.len = 0;
-        for slot in old.iter().flat_map(|bucket| bucket.0).filter(|&slot| slot != 0) {
+        for slot in old.iter().flat_map(Bucket::slots) {
             self.place(slot);
         }
     }
@@ -263,8 +331,8 @@ impl Segment {
         let count = self.buckets.len();
         let mut at = bucket;
         for _ in 0..count {
-            for &slot in &self.buckets[at].0 {
-                if slot != 0 && home_of(slot, count) == bucket && slot >> ID_BITS >= from {
+            for slot in self.buckets[at].slots() {
+                if home_of(slot, count) == bucket && slot >> ID_BITS >= from {
                     visit(id_of(slot));
                 }
             }
@@ -320,7 +388,7 @@ impl Root {
     #[inline(always)]
     fn start(&self, entry: usize) -> usize {
         let shift = self.depth - self.directory[entry].depth;
-        entry >> shift << shift
+        if shift == 0 { entry } else { entry >> shift << shift }
     }
 
     /// How many entries a segment covers.
@@ -520,7 +588,7 @@ impl Index {
         let window = position.window(segment.depth);
         let at = segment.probe(window, |id| id == old);
         let (bucket, number) = at.expect("an id that is there");
-        segment.buckets[bucket].0[number] = slot(window, new);
+        segment.buckets[bucket].set(number, slot(window, new));
     }
 
     /// Removes an id.

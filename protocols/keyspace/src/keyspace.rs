@@ -193,6 +193,11 @@ impl<T: Object> Keyspace<T> {
         self.dbs.iter().map(Db::memory).sum()
     }
 
+    /// Bytes that memory is taken for beside that: see [`Db::unused`].
+    pub fn unused(&self) -> usize {
+        self.dbs.iter().map(Db::unused).sum()
+    }
+
     /// Removes some of what has expired; answers after how many milliseconds to go on.
     pub fn tick(&mut self) -> Option<u64> {
         self.dbs.iter_mut().filter_map(Db::tick).min()

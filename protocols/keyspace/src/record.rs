@@ -11,6 +11,7 @@ use kevy_rt::Value;
 
 use crate::heap::{Heap, LONGEST, RecordId};
 use crate::outside::{Object, Outside, Payload};
+use crate::space::Place;
 
 /// Its value is outside.
 const VALUE_OUTSIDE: u64 = 1 << 1;
@@ -107,6 +108,7 @@ pub enum Content<'a, T> {
 pub struct Record<'a, T> {
     heap: &'a Heap,
     outside: &'a Outside<T>,
+    place: Place<'a>,
     id: RecordId,
     header: Header,
 }
@@ -122,7 +124,8 @@ impl<T> Copy for Record<'_, T> {}
 impl<'a, T: Object> Record<'a, T> {
     #[inline(always)]
     pub(crate) fn new(heap: &'a Heap, outside: &'a Outside<T>, id: RecordId) -> Self {
-        Record { heap, outside, id, header: Header(heap.header(id)) }
+        let place = heap.place_of(id);
+        Record { heap, outside, place, id, header: Header(place.header()) }
     }
 
     #[inline(always)]
@@ -138,13 +141,13 @@ impl<'a, T: Object> Record<'a, T> {
     /// The key.
     #[inline(always)]
     pub fn key(self) -> &'a [u8] {
-        let bytes = self.heap.bytes(self.id, self.header.key_at(), self.header.key_len());
+        let bytes = self.place.bytes(self.header.key_at(), self.header.key_len());
         if self.header.key_is_outside() { self.outside.key(number(bytes)) } else { bytes }
     }
 
     #[inline(always)]
     fn value_bytes(self) -> &'a [u8] {
-        self.heap.bytes(self.id, self.header.value_at(), self.header.value_len())
+        self.place.bytes(self.header.value_at(), self.header.value_len())
     }
 
     /// The value.
@@ -182,7 +185,7 @@ impl<'a, T: Object> Record<'a, T> {
         if !self.header.expires() {
             return 0;
         }
-        let bytes = self.heap.bytes(self.id, HEADER_BYTES, EXPIRY_BYTES);
+        let bytes = self.place.bytes(HEADER_BYTES, EXPIRY_BYTES);
         u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
     }
 
@@ -190,6 +193,11 @@ impl<'a, T: Object> Record<'a, T> {
     #[inline(always)]
     pub fn is_expired(self, now_ms: u64) -> bool {
         self.header.expires() && now_ms > self.expires_ms()
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_access(self, access: u32) {
+        self.place.set_access(access);
     }
 
     /// What eviction remembers of its use.

@@ -13,6 +13,7 @@
 //! the record is read. So the rest of the record is lent out as plain slices, and the header never
 //! is.
 
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
@@ -31,7 +32,12 @@ pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
 /// Smaller: a longer table. Larger: more addresses for a small database, some systems count them.
 const REGION_BYTES: usize = 64 * 1024 * 1024;
 const REGION_GRANULES: u64 = (REGION_BYTES / GRANULE) as u64;
+const MAPPED_BYTES: usize = REGION_BYTES + BEHIND_BYTES;
 const REGION_CHUNKS: usize = REGION_BYTES / CHUNK_BYTES;
+
+/// Mapped behind each region, and never touched: so the bounds of a place need not be looked at where
+/// lengths can't be larger than this.
+const BEHIND_BYTES: usize = 4096;
 
 /// The first part of the first region is not asked to be of huge pages: a small database doesn't
 /// fill one.
@@ -58,7 +64,7 @@ impl Region {
             (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
         // SAFETY: the system picks the addresses, which nothing uses.
         let mapped =
-            unsafe { mmap_anonymous(std::ptr::null_mut(), REGION_BYTES, protection, flags) };
+            unsafe { mmap_anonymous(std::ptr::null_mut(), MAPPED_BYTES, protection, flags) };
         let start = mapped.unwrap_or_else(|error| panic!("no memory for records: {error}"));
         #[cfg(target_os = "linux")]
         {
@@ -76,7 +82,7 @@ impl Region {
 impl Drop for Region {
     fn drop(&mut self) {
         // SAFETY: mapped with this length, and unmapped only here.
-        let unmapped = unsafe { munmap(self.0.as_ptr().cast(), REGION_BYTES) };
+        let unmapped = unsafe { munmap(self.0.as_ptr().cast(), MAPPED_BYTES) };
         debug_assert!(unmapped.is_ok());
     }
 }
@@ -95,14 +101,19 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    /// The address of `len` bytes from `at` on in the record at `granule`.
+    /// The address of a granule.
     #[inline(always)]
-    fn address(&self, granule: u64, at: usize, len: usize) -> *mut u8 {
+    fn address(&self, granule: u64) -> NonNull<u8> {
         let region = &self.regions[(granule / REGION_GRANULES) as usize];
-        let offset = (granule % REGION_GRANULES) as usize * GRANULE + at;
-        assert!(at <= CHUNK_BYTES && len <= CHUNK_BYTES && offset + len <= REGION_BYTES);
-        // SAFETY: within the region, by the assertion.
-        unsafe { region.0.as_ptr().add(offset) }
+        let offset = (granule % REGION_GRANULES) as usize * GRANULE;
+        // SAFETY: an offset below `REGION_BYTES`, so within the region.
+        unsafe { region.0.add(offset) }
+    }
+
+    /// The place of the record at a granule.
+    #[inline(always)]
+    pub(crate) fn place(&self, granule: u64) -> Place<'_> {
+        Place { start: self.address(granule), space: PhantomData }
     }
 
     /// Makes sure that there is a chunk of that number.
@@ -114,10 +125,11 @@ impl Space {
 
     /// Gives a chunk's memory back to the system. What is in it is lost.
     pub(crate) fn release(&mut self, chunk: usize) {
-        let start = self.address((chunk * CHUNK_BYTES / GRANULE) as u64, 0, CHUNK_BYTES);
-        // SAFETY: within a region, by `address`, which is borrowed for this alone; any content is
+        let start = self.address((chunk * CHUNK_BYTES / GRANULE) as u64);
+        // SAFETY: within a region, which is made of whole chunks, and which is borrowed for this alone; any content is
         // good for what no record is in.
-        let released = unsafe { madvise(start.cast(), CHUNK_BYTES, Advice::LinuxDontNeed) };
+        let released =
+            unsafe { madvise(start.as_ptr().cast(), CHUNK_BYTES, Advice::LinuxDontNeed) };
         debug_assert!(released.is_ok());
     }
 
@@ -129,61 +141,72 @@ impl Space {
     /// Asks for the first two cache lines of a record.
     #[inline(always)]
     pub(crate) fn prefetch(&self, granule: u64) {
-        let first = self.address(granule, 0, HEADER_BYTES);
-        let second = first.wrapping_add(64);
+        let first = self.address(granule).as_ptr();
         kevy_rt::prefetch_address(first);
-        kevy_rt::prefetch_address(second);
-    }
-
-    /// The header of a record.
-    #[inline(always)]
-    pub(crate) fn header(&self, granule: u64) -> u64 {
-        let address = self.address(granule, 0, HEADER_BYTES).cast::<u64>();
-        // SAFETY: mapped, by `address`, and what the system maps is zeros at first; regions are
-        // aligned to pages and records to granules; no reference to a header lives, so nobody
-        // expects it to stay as it is.
-        u64::from_le(unsafe { address.read() })
-    }
-
-    /// Writes the access word of a record's header.
-    #[inline(always)]
-    pub(crate) fn set_access(&self, granule: u64, access: u32) {
-        let address = self.address(granule, 0, HEADER_BYTES);
-        // SAFETY: four bytes within the eight that are mapped, by `address`.
-        let word = unsafe { address.add(ACCESS_AT) }.cast::<u32>();
-        // SAFETY: it is part of a header, into which no reference reaches; a space is not `Sync`, so
-        // no other thread reads meanwhile; aligned as half of a granule.
-        unsafe { word.write(access.to_le()) }
+        kevy_rt::prefetch_address(first.wrapping_add(64));
     }
 
     /// Writes the header of a record.
     #[inline(always)]
     pub(crate) fn set_header(&mut self, granule: u64, header: u64) {
-        let address = self.address(granule, 0, HEADER_BYTES).cast::<u64>();
-        // SAFETY: mapped and aligned as in `header`; the space is borrowed for this alone.
+        let address = self.address(granule).cast::<u64>();
+        // SAFETY: mapped, by `address`, and aligned as a granule; the space is borrowed for this
+        // alone.
         unsafe { address.write(header.to_le()) }
     }
 
-    /// `len` bytes from `at` on of a record, none of which belong to its header.
-    #[inline(always)]
-    pub(crate) fn bytes(&self, granule: u64, at: usize, len: usize) -> &[u8] {
-        let address = self.address(granule, at, len);
-        // SAFETY: mapped, by `address`, and initialised, if by zeros. While the slice lives the
-        // space is borrowed, so only access words are written, and it holds none.
-        unsafe { std::slice::from_raw_parts(address, len) }
-    }
-
-    /// The same, to be changed.
+    /// `len` bytes from `at` on of a record, to be changed.
     #[inline(always)]
     pub(crate) fn bytes_mut(&mut self, granule: u64, at: usize, len: usize) -> &mut [u8] {
-        let address = self.address(granule, at, len);
-        // SAFETY: mapped, by `address`, initialised, and the space is borrowed for this alone.
-        unsafe { std::slice::from_raw_parts_mut(address, len) }
+        assert!(at <= BEHIND_BYTES && len <= BEHIND_BYTES - at);
+        let address = self.address(granule);
+        // SAFETY: a granule of a region is mapped, and so is what is up to `BEHIND_BYTES` behind.
+        let start = unsafe { address.add(at) };
+        // SAFETY: mapped, so initialised, if by zeros; the space is borrowed for this alone.
+        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) }
     }
 
     /// Bytes that finding addresses takes.
     pub(crate) fn memory(&self) -> usize {
         self.regions.capacity() * size_of::<Region>()
+    }
+}
+
+/// Where a record lies. Behind its start at least [`BEHIND_BYTES`] are mapped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    start: NonNull<u8>,
+    space: PhantomData<&'a Space>,
+}
+
+impl<'a> Place<'a> {
+    /// The header.
+    #[inline(always)]
+    pub(crate) fn header(self) -> u64 {
+        // SAFETY: mapped, so initialised, if by zeros; aligned as a granule; no reference to a
+        // header lives, so nobody expects it to stay as it is.
+        u64::from_le(unsafe { self.start.cast::<u64>().read() })
+    }
+
+    /// Writes the access word of the header.
+    #[inline(always)]
+    pub(crate) fn set_access(self, access: u32) {
+        // SAFETY: within the header, which is mapped.
+        let word = unsafe { self.start.add(ACCESS_AT) }.cast::<u32>();
+        // SAFETY: no reference reaches into a header; a space is not `Sync`, so no other thread
+        // reads meanwhile; aligned as half of a granule.
+        unsafe { word.write(access.to_le()) }
+    }
+
+    /// `len` bytes from `at` on, none of which belong to a header.
+    #[inline(always)]
+    pub(crate) fn bytes(self, at: usize, len: usize) -> &'a [u8] {
+        assert!(at <= BEHIND_BYTES && len <= BEHIND_BYTES - at);
+        // SAFETY: mapped, by the assertion.
+        let start = unsafe { self.start.add(at) };
+        // SAFETY: mapped, so initialised, if by zeros. While the slice lives the space is borrowed,
+        // so only access words are written, and it holds none.
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), len) }
     }
 }
 
@@ -199,11 +222,12 @@ mod tests {
         let last = REGION_GRANULES + 2 * (CHUNK_BYTES / GRANULE) as u64 - 2;
         space.set_header(last, 0x1234_5678_9abc_def0);
         space.bytes_mut(last, 8, 8).copy_from_slice(b"8 bytes.");
-        let bytes = space.bytes(last, 8, 8);
-        space.set_access(last, 7);
-        assert_eq!((space.header(last), bytes), (0x7_9abc_def0, &b"8 bytes."[..]));
+        let place = space.place(last);
+        let bytes = place.bytes(8, 8);
+        place.set_access(7);
+        assert_eq!((place.header(), bytes), (0x7_9abc_def0, &b"8 bytes."[..]));
         space.prefetch(last);
-        assert_eq!(space.header(0), 0);
+        assert_eq!(space.place(0).header(), 0);
         space.release(REGION_CHUNKS + 1);
         space.truncate(REGION_CHUNKS);
         assert_eq!(space.regions.len(), 1);
@@ -211,9 +235,9 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "assertion")]
-    fn nothing_is_read_behind_the_end() {
+    fn nothing_is_read_far_behind_a_place() {
         let mut space = Space::default();
         space.reach(0);
-        space.bytes(REGION_GRANULES - 1, 0, 9);
+        space.place(0).bytes(8, BEHIND_BYTES);
     }
 }

@@ -3,7 +3,7 @@
 use kevy_resp::{Error, Resp};
 use kevy_rt::{Arg, Cursor, MANY};
 
-use crate::store::record::integer;
+use crate::store::value::integer;
 use crate::store::{Entry, Expiry};
 
 /// What a time that a client gives is counted in, and from when.

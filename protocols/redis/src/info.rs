@@ -51,7 +51,7 @@ impl Info {
         flags(admin, noscript, loading, stale)
     )]
     fn resetstat(store: &Store, cx: &Cx<'_>) {
-        store.keyspace.stats.reset();
+        store.keyspace.stats().reset();
         cx.server().metrics().reset();
         cx.server().commands().for_each(|(_, stats)| stats.reset());
     }

@@ -6,7 +6,7 @@ use kevy_rt::{Arg, Carry, Cursor, Cx, Key, MANY, commands};
 use crate::expiry::{ExpireOptions, Unit, expire};
 use crate::glob;
 use crate::scan::{self, ScanOptions};
-use crate::store::record::{Record, integer};
+use crate::store::value::{Kind, Record, integer};
 use crate::store::{Db, Expiry, Keyspace};
 
 /// Commands on keys of any type.
@@ -84,7 +84,7 @@ impl Keys {
         meta(key_flags = "RO")
     )]
     fn kind(db: &Db, key: Key<'_>) -> Status {
-        db.read(key).map_or(Status::NONE, |record| Status(record.kind().name()))
+        db.read(key).map_or(Status::NONE, |record| Status(Kind::of(record).name()))
     }
 
     /// Lets a key expire after some seconds.
@@ -237,7 +237,7 @@ impl Keys {
         meta(tips = "request_policy:all_shards,nondeterministic_output")
     )]
     fn randomkey(db: &Db, cx: &Cx<'_>) -> Candidate {
-        let key = db.random_key(|| cx.random()).map(<[u8]>::to_vec);
+        let key = db.random_key().map(<[u8]>::to_vec);
         Candidate { key, keys: db.len(), random: cx.random() }
     }
 
@@ -256,7 +256,7 @@ impl Keys {
     )]
     fn keys(db: &Db, pattern: &[u8]) -> Vec<&[u8]> {
         let matches = |key: &&[u8]| pattern == b"*" || glob::matches(pattern, key);
-        db.iter().map(Record::key).filter(matches).collect()
+        db.iter().map(|record| record.key()).filter(matches).collect()
     }
 
     /// Answers some of the keys, and a cursor for the next call: 0 starts, and 0 ends.
@@ -312,8 +312,8 @@ impl Keys {
 }
 
 /// What `time` makes of a record's expiry; -1 without an expiry, -2 without a record.
-fn time_of(record: Option<&Record>, time: impl FnOnce(u64) -> u64) -> i64 {
-    match record.map(Record::expires_ms) {
+fn time_of(record: Option<Record<'_>>, time: impl FnOnce(u64) -> u64) -> i64 {
+    match record.map(|record| record.expires_ms()) {
         None => -2,
         Some(0) => -1,
         Some(expires_ms) => time(expires_ms) as i64,

@@ -5,7 +5,7 @@ use kevy_rt::{Key, commands};
 
 use crate::help::help;
 use crate::store::Db;
-use crate::store::record::{Record, integer};
+use crate::store::value::{Record, encoding, integer};
 
 const NO_FREQUENCY: Error = Error::new(
     "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that \
@@ -47,7 +47,7 @@ impl Objects {
         meta(key_flags = "RO", tips = "nondeterministic_output")
     )]
     fn encoding(db: &Db, key: Key<'_>) -> Option<&'static str> {
-        db.read(key).map(Record::encoding)
+        db.find(key).map(encoding)
     }
 
     /// Answers how many keys share a value: no others, but that Redis shares small integers.
@@ -61,7 +61,7 @@ impl Objects {
         meta(key_flags = "RO", tips = "nondeterministic_output")
     )]
     fn refcount(db: &Db, key: Key<'_>) -> Option<i64> {
-        db.read(key).map(refcount)
+        db.find(key).map(refcount)
     }
 
     /// Answers how often a key is used, under an eviction policy that counts it.
@@ -92,8 +92,8 @@ impl Objects {
     }
 }
 
-fn refcount(record: &Record) -> i64 {
-    let number = integer(record.value().bytes()).filter(|_| record.encoding() == "int");
+fn refcount(record: Record<'_>) -> i64 {
+    let number = integer(record.value().bytes()).filter(|_| encoding(record) == "int");
     match number {
         Some(number) if SHARED_INTEGERS.contains(&number) => SHARED_REFCOUNT,
         _ => 1,

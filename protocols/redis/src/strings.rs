@@ -6,7 +6,7 @@ use kevy_rt::{Cx, Key, Reply, Value, commands};
 
 use crate::expiry::{GetexOptions, SetOptions, Unit, expires_ms};
 use crate::extended::{Extended, Read};
-use crate::store::record::{Form, integer};
+use crate::store::value::{Form, integer};
 use crate::store::{Db, Entry, Expiry};
 
 const OVERFLOW: Error = Error::new("ERR increment or decrement would overflow");
@@ -48,7 +48,7 @@ impl Strings {
             false => reply.put(is_allowed.then_some(Status::OK)),
         }
         if is_allowed {
-            entry.put(value, Form::Whole, expiry);
+            entry.put(value, Form::Whole.tag(), expiry);
         }
     }
 
@@ -120,7 +120,7 @@ impl Strings {
     fn getset(db: &mut Db, key: Key<'_>, value: Value<'_>, reply: &mut Reply<'_, Resp>) {
         let mut entry = db.entry(key);
         reply.put(entry.read());
-        entry.put(value, Form::Whole, Expiry::Never);
+        entry.put(value, Form::Whole.tag(), Expiry::Never);
     }
 
     /// Sets a key to a string unless it is there.
@@ -137,7 +137,7 @@ impl Strings {
         let mut entry = db.entry(key);
         let is_new = !entry.exists();
         if is_new {
-            entry.put(value, Form::Whole, Expiry::Never);
+            entry.put(value, Form::Whole.tag(), Expiry::Never);
         }
         is_new
     }
@@ -154,7 +154,7 @@ impl Strings {
     )]
     fn setex(db: &mut Db, key: Key<'_>, seconds: &[u8], value: Value<'_>) -> Result<Status, Error> {
         let expires_ms = expires_ms(seconds, Unit::Seconds, db.now_ms(), "setex")?;
-        db.set(key, value, Expiry::At(expires_ms));
+        db.set(key, value, Form::Whole.tag(), Expiry::At(expires_ms));
         Ok(Status::OK)
     }
 
@@ -175,7 +175,7 @@ impl Strings {
         value: Value<'_>,
     ) -> Result<Status, Error> {
         let expires_ms = expires_ms(milliseconds, Unit::Millis, db.now_ms(), "psetex")?;
-        db.set(key, value, Expiry::At(expires_ms));
+        db.set(key, value, Form::Whole.tag(), Expiry::At(expires_ms));
         Ok(Status::OK)
     }
 
@@ -208,7 +208,7 @@ impl Strings {
         )
     )]
     fn mset(db: &mut Db, key: Key<'_>, value: Value<'_>) {
-        db.set(key, value, Expiry::Never);
+        db.set(key, value, Form::Whole.tag(), Expiry::Never);
     }
 
     /// Appends to the string of a key, which is empty if it isn't there. Answers its length.
@@ -365,7 +365,7 @@ fn longest(cx: &Cx<'_>) -> usize {
 
 fn append(entry: &mut Entry<'_>, tail: Value<'_>, longest: usize) -> Result<usize, Error> {
     let Some(record) = entry.record() else {
-        entry.put(tail, Form::Whole, Expiry::Never);
+        entry.put(tail, Form::Whole.tag(), Expiry::Never);
         return Ok(tail.len());
     };
     let old = record.value().len();
@@ -373,7 +373,7 @@ fn append(entry: &mut Entry<'_>, tail: Value<'_>, longest: usize) -> Result<usiz
     if len > longest {
         return Err(TOO_LONG);
     }
-    entry.edit(len, |bytes| bytes[old..].copy_from_slice(tail.bytes()));
+    entry.edit(len, Form::Edited.tag(), |bytes| bytes[old..].copy_from_slice(tail.bytes()));
     Ok(len)
 }
 
@@ -387,7 +387,7 @@ fn write_at(
         return Ok(entry.record().map_or(0, |record| record.value().len()));
     }
     let end = offset.checked_add(bytes.len()).filter(|&end| end <= longest).ok_or(TOO_LONG)?;
-    Ok(entry.edit(end, |value| {
+    Ok(entry.edit(end, Form::Edited.tag(), |value| {
         value[offset..end].copy_from_slice(bytes);
         value.len()
     }))
@@ -412,7 +412,7 @@ fn add(entry: &mut Entry<'_>, increment: i64) -> Result<i64, Error> {
     let sum = old.checked_add(increment).ok_or(OVERFLOW)?;
     let mut text = [b'-'; DIGITS + 1];
     let start = decimal(sum, &mut text);
-    entry.put(Value::Slice(&text[start..]), Form::Whole, Expiry::Keep);
+    entry.put(Value::Slice(&text[start..]), Form::Whole.tag(), Expiry::Keep);
     Ok(sum)
 }
 
@@ -434,7 +434,7 @@ fn add_float(entry: &mut Entry<'_>, increment: &[u8]) -> Result<String, Error> {
         return Err(NOT_FINITE);
     };
     let text = old.add(increment).ok_or(NOT_FINITE)?.to_text();
-    entry.put(Value::Slice(text.as_bytes()), Form::Text, Expiry::Keep);
+    entry.put(Value::Slice(text.as_bytes()), Form::Text.tag(), Expiry::Keep);
     Ok(text)
 }
 
@@ -442,18 +442,19 @@ fn add_float(entry: &mut Entry<'_>, increment: &[u8]) -> Result<String, Error> {
 mod tests {
     use super::*;
     use crate::store::Keyspace;
-    use crate::testing::key;
+    use crate::store::value::encoding as encoding_of;
+    use crate::testing::{hasher, key};
 
     fn with_db(test: impl FnOnce(&mut Db)) {
-        test(&mut Keyspace::new(1).dbs[0]);
+        test(&mut Keyspace::new(1, &hasher()).dbs[0]);
     }
 
     fn set(db: &mut Db, value: &str) {
-        db.set(key("k"), Value::Slice(value.as_bytes()), Expiry::At(u64::MAX));
+        db.set(key("k"), Value::Slice(value.as_bytes()), Form::Whole.tag(), Expiry::At(u64::MAX));
     }
 
     fn encoding(db: &Db) -> &'static str {
-        db.find(key("k")).unwrap().encoding()
+        encoding_of(db.find(key("k")).unwrap())
     }
 
     #[test]
@@ -500,9 +501,9 @@ mod tests {
         with_db(|db| {
             let mut entry = db.entry(key("k"));
             assert_eq!(append(&mut entry, Value::Slice(b"12"), 5), Ok(2));
-            assert_eq!(entry.record().unwrap().encoding(), "int");
+            assert_eq!(encoding_of(entry.record().unwrap()), "int");
             assert_eq!(append(&mut entry, Value::Slice(b"3"), 5), Ok(3));
-            assert_eq!(entry.record().unwrap().encoding(), "raw");
+            assert_eq!(encoding_of(entry.record().unwrap()), "raw");
             assert_eq!(append(&mut entry, Value::Slice(b"456"), 5), Err(TOO_LONG));
             assert_eq!(write_at(&mut entry, 4, b"x", 5), Ok(5));
             assert_eq!(entry.record().unwrap().value().bytes(), b"123\0x");
@@ -513,7 +514,7 @@ mod tests {
             assert_eq!(write_at(&mut entry, 3, b"", 5), Ok(0));
             assert!(!entry.exists());
             assert_eq!(write_at(&mut entry, 1, b"1", 5), Ok(2));
-            assert_eq!(entry.record().unwrap().encoding(), "raw");
+            assert_eq!(encoding_of(entry.record().unwrap()), "raw");
         });
     }
 

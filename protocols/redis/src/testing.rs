@@ -1,15 +1,16 @@
 //! What unit tests share.
 
-use std::hash::{DefaultHasher, Hasher};
+use kevy_rt::{Args, Key, KeyHasher, Span, testing};
 
-use kevy_resp::Resp;
-use kevy_rt::{Arg, Args, Cursor, Key, Span};
+/// The hasher of all tests.
+pub(crate) fn hasher() -> KeyHasher {
+    KeyHasher::seeded(1)
+}
 
 /// Arguments as a request has them, the first one a key. Leaked: tests are short.
 pub(crate) fn args(words: &[&[u8]]) -> Args<'static> {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(words.first().copied().unwrap_or_default());
-    let hashes = Box::leak(Box::new([hasher.finish()]));
+    let key = words.first().copied().unwrap_or_default();
+    let hashes = Box::leak(Box::new([hasher().hash(key)]));
     let mut spans = Vec::new();
     let mut buffer = Vec::new();
     for word in words {
@@ -21,6 +22,6 @@ pub(crate) fn args(words: &[&[u8]]) -> Args<'static> {
 
 /// A key as a handler gets it.
 pub(crate) fn key(name: impl AsRef<[u8]>) -> Key<'static> {
-    let mut cursor = Cursor::new(args(&[name.as_ref()]), 0);
-    <Key<'_> as Arg<'_, Resp>>::take(&mut cursor).expect("there is one argument")
+    let name: &[u8] = Box::leak(name.as_ref().into());
+    testing::key(name, hasher().hash(name))
 }

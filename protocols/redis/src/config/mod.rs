@@ -27,6 +27,8 @@ use crate::glob;
 pub struct Config {
     /// In the order of the table.
     values: Vec<Text>,
+    /// How often they were changed while the server runs.
+    changes: u64,
     /// The file that it was read from.
     file: Option<PathBuf>,
     run_id: String,
@@ -38,6 +40,7 @@ impl Default for Config {
         let default = |directive: &Directive| Text::Borrowed(directive.default.as_bytes());
         Config {
             values: DIRECTIVES.iter().map(default).collect(),
+            changes: 0,
             file: None,
             run_id: random_id(),
             replication_id: random_id(),
@@ -165,6 +168,7 @@ impl Config {
                 .map_err(|why| ChangeError::Failed(shown(&name.to_ascii_lowercase()), why))?;
         }
         self.values = changed;
+        self.changes += 1;
         Ok(())
     }
 
@@ -304,6 +308,12 @@ impl Config {
         self.number(const { at("timeout") })
     }
 
+    /// How often it was changed while the server runs: what was read of it holds until then.
+    #[inline]
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// What the keyspace may hold, in bytes; 0 for no limit.
     pub fn max_memory(&self) -> u64 {
         self.number(const { at("maxmemory") })
@@ -312,6 +322,18 @@ impl Config {
     /// Who goes first when it holds more.
     pub fn max_memory_policy(&self) -> String {
         self.text(const { at("maxmemory-policy") })
+    }
+
+    /// How many keys are compared to find one that may go.
+    pub fn max_memory_samples(&self) -> usize {
+        self.number(const { at("maxmemory-samples") }) as usize
+    }
+
+    /// How the frequency of keys is counted: how slowly counters grow, and in how many minutes they
+    /// fall by one.
+    pub fn frequency(&self) -> (u32, u32) {
+        let log_factor = self.number(const { at("lfu-log-factor") }) as u32;
+        (log_factor, self.number(const { at("lfu-decay-time") }) as u32)
     }
 
     /// The password, if one is asked for.

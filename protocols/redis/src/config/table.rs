@@ -171,7 +171,6 @@ const LONG: i128 = i64::MAX as i128;
 const MIB: i128 = 1024 * 1024;
 
 const NOT_KEPT: &str = "nothing is written to disk, and a restart begins empty";
-const NO_EVICTION: &str = "memory is not limited and nothing is evicted";
 const NO_REPLICATION: &str = "this server has no replicas and is none";
 const NO_CLUSTER: &str = "this server is no node of a cluster; its shards are within one process";
 const NO_TLS: &str = "this server does not speak TLS; put a TLS proxy before it";
@@ -265,8 +264,8 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     yes_no("lazyfree-lazy-server-del", "no"),
     yes_no("lazyfree-lazy-user-del", "no"),
     yes_no("lazyfree-lazy-user-flush", "no"),
-    number("lfu-decay-time", "1", 0, INT),
-    number("lfu-log-factor", "10", 0, INT),
+    number("lfu-decay-time", "1", 0, INT).works(),
+    number("lfu-log-factor", "10", 0, INT).works(),
     number("list-compress-depth", "0", 0, INT),
     number("list-max-listpack-size", "-2", -INT - 1, INT).alias("list-max-ziplist-size"),
     number("loading-process-events-interval-bytes", "2097152", 1024, INT).hidden(),
@@ -275,7 +274,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     text("masterauth", "").secret(),
     text("masteruser", "").secret(),
     number("maxclients", "10000", 1, u32::MAX as i128).works(),
-    memory("maxmemory", "0", 0, u64::MAX as i128).promised(NO_EVICTION),
+    memory("maxmemory", "0", 0, u64::MAX as i128).works(),
     directive(
         "maxmemory-clients",
         "0",
@@ -297,8 +296,8 @@ pub(super) const DIRECTIVES: &[Directive] = &[
             "noeviction",
         ],
     )
-    .promised(NO_EVICTION),
-    number("maxmemory-samples", "5", 1, INT),
+    .works(),
+    number("maxmemory-samples", "5", 1, 1024).works(),
     number("min-replicas-max-lag", "10", 0, INT).alias("min-slaves-max-lag"),
     number("min-replicas-to-write", "0", 0, INT)
         .alias("min-slaves-to-write")

@@ -29,6 +29,7 @@ pub(super) struct Part {
     pub(super) hits: u64,
     pub(super) misses: u64,
     pub(super) expired: u64,
+    pub(super) evicted: u64,
     /// Left out unless asked for.
     pub(super) commands: Vec<CommandLine>,
     /// The first shard's.
@@ -84,9 +85,10 @@ impl Part {
             rate: store.rates.since_last(reading, server.process().started_ms()),
             databases: keyspace.dbs.iter().map(|db| (db.len(), db.volatile())).collect(),
             keyspace_bytes: keyspace.memory(),
-            hits: keyspace.stats.hits.get(),
-            misses: keyspace.stats.misses.get(),
-            expired: keyspace.stats.expired.get(),
+            hits: keyspace.stats().hits.get(),
+            misses: keyspace.stats().misses.get(),
+            expired: keyspace.stats().expired.get(),
+            evicted: keyspace.stats().evicted.get(),
             process: (shard == 0).then(|| Process::collect(store, cx)),
             ..Part::default()
         };

@@ -205,7 +205,7 @@ impl<'a> Report<'a> {
         fields.add("expired_keys", self.sum(|part| part.expired));
         fields.add("expired_stale_perc", "0.00");
         fields.add_zeros(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
-        fields.add("evicted_keys", 0);
+        fields.add("evicted_keys", self.sum(|part| part.evicted));
         fields.add("evicted_clients", self.metric("memory_evictions"));
         fields.add_zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
         fields.add("keyspace_hits", self.sum(|part| part.hits));

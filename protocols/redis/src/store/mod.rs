@@ -1,30 +1,41 @@
-//! A shard's data: the numbered databases, what they count together, and the configuration.
-//!
-//! ```text
-//! Store ── Keyspace ── Db 0 ── Index ── Table      hash to the record's number
-//!   │         │         ...        └─── Records    key, value and expiry, 64 bytes each
-//!   │         └ Clock, Stats              └ Due    when the next of each block expires
-//!   └ Config
-//! ```
-//!
-//! The command sets see a [`Db`] and its [`Entry`]; nothing else knows how keys are found.
+//! A shard's data: the numbered databases and the configuration.
 
-pub mod db;
-mod due;
-pub mod index;
-pub mod record;
-pub mod records;
-mod table;
+mod room;
+pub mod value;
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use kevy_resp::Dialect;
-use kevy_rt::{Cx, Has, KeyHasher, Place, Scope};
+use kevy_rt::{Args, CommandInfo, Cx, Has, KeyHasher, Place, Scope};
 
-pub use self::db::{Db, Entry, Expiry};
+pub use kevy_keyspace::Expiry;
+
+use self::room::{Room, Total};
+use self::value::Object;
 use crate::config::Config;
 use crate::info::Rates;
+
+/// The numbered databases of a shard.
+pub type Keyspace = kevy_keyspace::Keyspace<Object>;
+
+/// One of them.
+pub type Db = kevy_keyspace::Db<Object>;
+
+/// The place of a key in one.
+pub type Entry<'a> = kevy_keyspace::Entry<'a, Object>;
+
+/// What the stores of all shards are opened with.
+#[derive(Debug)]
+pub struct Settings {
+    config: Config,
+    total: Arc<Total>,
+}
+
+impl From<Config> for Settings {
+    fn from(config: Config) -> Self {
+        Settings { config, total: Arc::default() }
+    }
+}
 
 /// One shard's data.
 #[derive(Debug)]
@@ -35,109 +46,33 @@ pub struct Store {
     pub config: Config,
     /// How fast its counters grow.
     pub rates: Rates,
-}
-
-/// The numbered databases of a shard, and what they have in common.
-#[derive(Debug)]
-pub struct Keyspace {
-    /// By number.
-    pub dbs: Vec<Db>,
-    /// What all of them count.
-    pub stats: Rc<Stats>,
-    clock: Clock,
-}
-
-/// The time that all requests of a turn see. The databases of a shard share it.
-#[derive(Clone, Debug, Default)]
-pub struct Clock(Rc<Cell<u64>>);
-
-impl Clock {
-    /// Milliseconds since the Unix epoch.
-    #[inline]
-    pub fn now_ms(&self) -> u64 {
-        self.0.get()
-    }
-
-    /// Starts a turn.
-    #[inline]
-    pub fn set(&self, now_ms: u64) {
-        self.0.set(now_ms);
-    }
-}
-
-/// Counters of a shard's databases, since start or since they were last reset.
-#[derive(Debug, Default)]
-pub struct Stats {
-    /// Reads that found their key.
-    pub hits: Cell<u64>,
-    /// Reads that didn't.
-    pub misses: Cell<u64>,
-    /// Keys removed because their time was over.
-    pub expired: Cell<u64>,
-}
-
-impl Stats {
-    /// Adds one.
-    #[inline]
-    pub(crate) fn count(counter: &Cell<u64>) {
-        counter.set(counter.get().wrapping_add(1));
-    }
-
-    /// Starts again from zero.
-    pub fn reset(&self) {
-        self.hits.set(0);
-        self.misses.set(0);
-        self.expired.set(0);
-    }
-}
-
-impl Keyspace {
-    /// `databases` empty ones.
-    pub fn new(databases: usize) -> Self {
-        let (clock, stats) = (Clock::default(), Rc::<Stats>::default());
-        let dbs = (0..databases).map(|_| Db::new(clock.clone(), stats.clone())).collect();
-        Keyspace { dbs, stats, clock }
-    }
-
-    /// Empties every database.
-    pub fn clear(&mut self) {
-        self.dbs.iter_mut().for_each(Db::clear);
-    }
-
-    /// Exchanges two databases.
-    ///
-    /// # Panics
-    /// If there is no such database.
-    pub fn swap(&mut self, a: usize, b: usize) {
-        self.dbs.swap(a, b);
-    }
-
-    /// Bytes of memory that keys and values take, tables included.
-    pub fn memory(&self) -> usize {
-        self.dbs.iter().map(Db::memory).sum()
-    }
-
-    /// Removes some of what has expired; answers after how many milliseconds to go on.
-    fn tick(&mut self) -> Option<u64> {
-        self.dbs.iter_mut().filter_map(Db::tick).min()
-    }
+    room: Room,
 }
 
 impl kevy_rt::Store for Store {
-    type Settings = Config;
+    type Settings = Settings;
 
-    fn open(settings: &Config, _: Place, _: &KeyHasher) -> Self {
-        let keyspace = Keyspace::new(usize::from(settings.databases()));
-        Store { keyspace, config: settings.clone(), rates: Rates::default() }
+    fn open(settings: &Settings, place: Place, hasher: &KeyHasher) -> Self {
+        let Settings { config, total } = settings;
+        let keyspace = Keyspace::new(usize::from(config.databases()), hasher);
+        let room = Room::new(config, total.clone(), place.shards, &keyspace);
+        Store { keyspace, config: config.clone(), rates: Rates::default(), room }
     }
 
     fn begin(&mut self, now_ms: u64) {
-        self.keyspace.clock.set(now_ms);
+        self.keyspace.begin(now_ms);
+        self.room.follow(&self.config, &self.keyspace);
     }
 
     fn tick(&mut self, cx: &Cx<'_>) -> Option<u64> {
-        self.keyspace.clock.set(cx.now_ms());
+        self.keyspace.begin(cx.now_ms());
         self.keyspace.tick()
+    }
+
+    #[inline]
+    fn admit(&mut self, _: &Cx<'_>, command: &CommandInfo, args: Args<'_>) -> bool {
+        self.room.follow(&self.config, &self.keyspace);
+        self.room.make(&mut self.keyspace, command, args)
     }
 
     #[inline]
