@@ -89,7 +89,11 @@ impl<T: Object> Data<T> {
 
     #[inline(always)]
     fn find(&self, key: Key<'_>) -> Option<RecordId> {
-        self.index.find(key.hash(), |id| self.record(id).key() == key.bytes())
+        self.index.find(key.hash(), |id| {
+            // A record may lie in two lines: asked for at once they come at once.
+            self.heap.prefetch(id);
+            self.record(id).key() == key.bytes()
+        })
     }
 
     /// Writes a record that isn't there yet.

@@ -39,6 +39,9 @@ const REGION_CHUNKS: usize = REGION_BYTES / CHUNK_BYTES;
 /// lengths can't be larger than this.
 const BEHIND_BYTES: usize = 4096;
 
+/// A record of a short key and a short value ends before this: so far it is asked for ahead.
+const SHORT_BYTES: usize = 40;
+
 /// The first part of the first region is not asked to be of huge pages: a small database doesn't
 /// fill one.
 const HUGE_PAGE: usize = 2 * 1024 * 1024;
@@ -138,12 +141,12 @@ impl Space {
         self.regions.truncate(chunk.div_ceil(REGION_CHUNKS));
     }
 
-    /// Asks for the first two cache lines of a record.
+    /// Asks for the one or two cache lines of a short record.
     #[inline(always)]
     pub(crate) fn prefetch(&self, granule: u64) {
         let first = self.address(granule).as_ptr();
         kevy_rt::prefetch_address(first);
-        kevy_rt::prefetch_address(first.wrapping_add(64));
+        kevy_rt::prefetch_address(first.wrapping_add(SHORT_BYTES - 1));
     }
 
     /// Writes the header of a record.
