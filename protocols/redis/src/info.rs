@@ -1,5 +1,6 @@
 //! INFO, and the counters that it tells.
 
+mod footprint;
 mod part;
 mod rates;
 mod sections;
@@ -9,9 +10,11 @@ mod text;
 use kevy_resp::{Resp, Verbatim};
 use kevy_rt::{Cx, Rest, commands};
 
-use self::part::Part;
+pub(crate) use self::footprint::{Footprint, difference, ratio};
+pub(crate) use self::part::Part;
 pub use self::rates::Rates;
-use self::sections::Wanted;
+pub(crate) use self::sections::Wanted;
+pub(crate) use self::system::resident_bytes;
 use crate::store::Store;
 
 /// The set of commands about the server's counters.

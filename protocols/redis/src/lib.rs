@@ -9,7 +9,7 @@
 //! client          CLIENT                              keys      DEL EXPIRE SCAN, FLUSHALL ...
 //! configuration   CONFIG                              objects   OBJECT
 //! introspection   COMMAND                             server    TIME SHUTDOWN ...
-//! info            INFO
+//! info            INFO                                memory    MEMORY
 //! ```
 //!
 //! [`Redis`] joins the sets to a server. One of your own may hold them beside sets of your own: its
@@ -27,6 +27,7 @@ mod help;
 pub mod info;
 pub mod introspection;
 pub mod keys;
+pub mod memory;
 pub mod objects;
 mod scan;
 pub mod server;
@@ -44,7 +45,8 @@ use crate::connection::Connection;
 use crate::info::Info;
 use crate::introspection::Introspection;
 use crate::keys::{Databases, Keys};
-use crate::objects::Objects;
+use crate::memory::{KeyMemory, ServerMemory};
+use crate::objects::{Objects, Uses};
 use crate::server::Server;
 use crate::session::Session;
 use crate::store::Store;
@@ -55,7 +57,7 @@ kevy_rt::server! {
     pub Redis: store = Store, ports = [
         Resp, Session => [
             Connection, Client, Configuration, Introspection, Info, Server,
-            Strings, Keys, Databases, Objects,
+            Strings, Keys, Databases, Objects, Uses, KeyMemory, ServerMemory,
         ]
     ]
 }

@@ -1,15 +1,21 @@
 //! OBJECT: how a key's value is kept.
 
 use kevy_resp::{Error, Frame, Resp};
-use kevy_rt::{Key, commands};
+use kevy_rt::{Cx, Has, Key, commands};
 
+use crate::config::Config;
 use crate::help::help;
-use crate::store::Db;
 use crate::store::value::{Record, encoding, integer};
+use crate::store::{Db, Store};
 
 const NO_FREQUENCY: Error = Error::new(
     "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that \
      when switching between policies at runtime LRU and LFU data will take some time to adjust.",
+);
+
+const NO_IDLE_TIME: Error = Error::new(
+    "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when \
+     switching between policies at runtime LRU and LFU data will take some time to adjust.",
 );
 
 /// The integers of which Redis keeps one each, for all keys that have them.
@@ -25,12 +31,15 @@ const HELP: &[&str] = &[
     "FREQ <key>",
     "    Return the access frequency index of the <key>. The returned integer is",
     "    proportional to the logarithm of the recent access frequency of the key.",
+    "IDLETIME <key>",
+    "    Return the idle time of the <key>, that is the approximated number of",
+    "    seconds elapsed since the last access to the key.",
     "REFCOUNT <key>",
     "    Return the number of references of the value associated with the specified",
     "    <key>.",
 ];
 
-/// The set of OBJECT's subcommands.
+/// The set of OBJECT's subcommands on a value.
 #[derive(Debug)]
 pub struct Objects;
 
@@ -64,20 +73,6 @@ impl Objects {
         db.find(key).map(refcount)
     }
 
-    /// Answers how often a key is used, under an eviction policy that counts it.
-    #[command(
-        route = single(2),
-        name = "object freq",
-        since = "4.0.0",
-        group = "generic",
-        complexity = "O(1)",
-        flags(readonly),
-        meta(key_flags = "RO", tips = "nondeterministic_output")
-    )]
-    fn freq(db: &Db, key: Key<'_>) -> Option<Error> {
-        db.read(key).map(|_| NO_FREQUENCY)
-    }
-
     /// Answers the subcommands of OBJECT.
     #[command(
         route = local,
@@ -90,6 +85,56 @@ impl Objects {
     fn help() -> Frame {
         help("OBJECT", HELP)
     }
+}
+
+/// The set of OBJECT's subcommands on a key's use.
+#[derive(Debug)]
+pub struct Uses;
+
+#[commands(store = Store, wire = Resp)]
+impl Uses {
+    /// Answers how many seconds ago a key was last used, unless the eviction policy counts uses.
+    #[command(
+        route = single(2),
+        name = "object idletime",
+        since = "2.2.3",
+        group = "generic",
+        complexity = "O(1)",
+        flags(readonly),
+        meta(key_flags = "RO", tips = "nondeterministic_output")
+    )]
+    fn idletime(store: &Store, cx: &Cx<'_>, key: Key<'_>) -> Result<Option<u64>, Error> {
+        let db: &Db = store.part(cx);
+        let Some(record) = db.find(key) else { return Ok(None) };
+        match counts_uses(&store.config) {
+            false => Ok(Some(db.idle_ms(record) / 1000)),
+            true => Err(NO_IDLE_TIME),
+        }
+    }
+
+    /// Answers how often a key is used, under an eviction policy that counts it.
+    #[command(
+        route = single(2),
+        name = "object freq",
+        since = "4.0.0",
+        group = "generic",
+        complexity = "O(1)",
+        flags(readonly),
+        meta(key_flags = "RO", tips = "nondeterministic_output")
+    )]
+    fn freq(store: &Store, cx: &Cx<'_>, key: Key<'_>) -> Result<Option<u64>, Error> {
+        let db: &Db = store.part(cx);
+        let Some(record) = db.find(key) else { return Ok(None) };
+        match counts_uses(&store.config) {
+            true => Ok(Some(db.frequency(record).into())),
+            false => Err(NO_FREQUENCY),
+        }
+    }
+}
+
+/// Whether the records remember how often they are used, and not when.
+fn counts_uses(config: &Config) -> bool {
+    config.max_memory_policy().ends_with("-lfu")
 }
 
 fn refcount(record: Record<'_>) -> i64 {

@@ -12,7 +12,7 @@ use crate::store::Store;
 
 /// One shard's share.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Part {
+pub(crate) struct Part {
     pub(super) shard: usize,
     pub(super) reactor: &'static str,
     pub(super) wanted: Wanted,
@@ -22,6 +22,8 @@ pub(super) struct Part {
     /// Per database: keys, and how many of them expire.
     pub(super) databases: Vec<(usize, usize)>,
     pub(super) keyspace_bytes: usize,
+    /// Between and behind the records.
+    pub(super) unused_bytes: usize,
     pub(super) client_bytes: usize,
     /// The largest input and output buffer of a client.
     pub(super) input_peak: usize,
@@ -52,6 +54,8 @@ pub(super) struct CommandLine {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Process {
     pub(super) system: System,
+    /// What the process held before there were keys.
+    pub(super) startup_bytes: u64,
     pub(super) now_us: u128,
     pub(super) uptime_s: u64,
     pub(super) started_s: u64,
@@ -66,7 +70,7 @@ pub(super) struct Process {
 }
 
 impl Part {
-    pub(super) fn collect(store: &Store, cx: &Cx<'_>, wanted: Wanted) -> Self {
+    pub(crate) fn collect(store: &Store, cx: &Cx<'_>, wanted: Wanted) -> Self {
         let server = cx.server();
         let metrics = server.metrics();
         let reading = Reading {
@@ -85,6 +89,7 @@ impl Part {
             rate: store.rates.since_last(reading, server.process().started_ms()),
             databases: keyspace.dbs.iter().map(|db| (db.len(), db.volatile())).collect(),
             keyspace_bytes: keyspace.memory(),
+            unused_bytes: keyspace.unused(),
             hits: keyspace.stats().hits.get(),
             misses: keyspace.stats().misses.get(),
             expired: keyspace.stats().expired.get(),
@@ -129,6 +134,7 @@ impl Process {
         });
         Process {
             system: System::read(),
+            startup_bytes: store.startup_bytes(),
             now_us: cx.server().wall_clock().as_micros(),
             uptime_s: cx.now_ms().saturating_sub(process.started_ms()) / 1000,
             started_s: process.started_ms() / 1000,

@@ -62,7 +62,7 @@ impl Section {
 
 /// The sections that were asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Wanted(u16);
+pub(crate) struct Wanted(u16);
 
 impl Wanted {
     /// From INFO's arguments; names that there are not are passed over.

@@ -31,13 +31,19 @@ impl System {
         let (user_s, kernel_s) = processor_seconds(&file("/proc/self/stat"));
         System {
             name: format!("{kind} {} {}", release.trim(), std::env::consts::ARCH),
-            resident_bytes: resident_pages(&file("/proc/self/statm")) * PAGE,
+            resident_bytes: resident_bytes(),
             peak_bytes: kilobytes(&file("/proc/self/status"), "VmHWM:") * 1024,
             total_bytes: kilobytes(&file("/proc/meminfo"), "MemTotal:") * 1024,
             user_s,
             kernel_s,
         }
     }
+}
+
+/// Bytes of memory that the process holds.
+pub(crate) fn resident_bytes() -> u64 {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    resident_pages(&statm) * PAGE
 }
 
 /// From `/proc/self/statm`: sizes in pages, the resident one second.

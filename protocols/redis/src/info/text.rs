@@ -5,6 +5,7 @@
 
 use std::fmt::{Display, Write};
 
+use super::footprint::{Footprint, difference, ratio};
 use super::part::{CommandLine, Part, Process};
 use super::sections::Section;
 use crate::connection::REDIS_VERSION;
@@ -121,29 +122,22 @@ impl<'a> Report<'a> {
         fields.add_zeros(&["blocked_clients", "tracking_clients", "clients_in_timeout_table"]);
     }
 
-    /// Used is what keys, values and clients take; the peak is the process's.
+    /// Used is what the process held at its start and what keys, values and clients take since; the
+    /// peak is the process's.
     fn memory(&self, fields: &mut Fields) {
         let system = &self.process.system;
-        let dataset = self.sum(|part| part.keyspace_bytes as u64);
-        let clients = self.sum(|part| part.client_bytes as u64);
-        let used = dataset + clients;
-        let peak = system.peak_bytes.max(used);
-        let percent = |part: u64, whole: u64| {
-            let share = 100.0 * part as f64 / whole.max(1) as f64;
-            format!("{share:.2}%")
-        };
-        let resident = system.resident_bytes;
-        fields.add_bytes("used_memory", used);
-        fields.add_bytes("used_memory_rss", resident);
-        fields.add_bytes("used_memory_peak", peak);
-        fields.add("used_memory_peak_perc", percent(used, peak));
-        fields.add("used_memory_overhead", clients);
-        fields.add("used_memory_startup", 0);
-        fields.add("used_memory_dataset", dataset);
-        fields.add("used_memory_dataset_perc", percent(dataset, used));
-        fields.add("allocator_allocated", used);
-        fields.add("allocator_active", resident);
-        fields.add("allocator_resident", resident);
+        let it = Footprint::of(self.parts);
+        fields.add_bytes("used_memory", it.used());
+        fields.add_bytes("used_memory_rss", it.resident);
+        fields.add_bytes("used_memory_peak", it.peak);
+        fields.add("used_memory_peak_perc", format_args!("{:.2}%", it.peak_percent()));
+        fields.add("used_memory_overhead", it.overhead());
+        fields.add("used_memory_startup", it.startup);
+        fields.add("used_memory_dataset", it.dataset);
+        fields.add("used_memory_dataset_perc", format_args!("{:.2}%", it.dataset_percent()));
+        fields.add("allocator_allocated", it.used());
+        fields.add("allocator_active", it.active());
+        fields.add("allocator_resident", it.resident);
         fields.add_bytes("total_system_memory", system.total_bytes);
         for name in ["used_memory_lua", "used_memory_scripts"] {
             fields.add_bytes(name, 0);
@@ -152,12 +146,20 @@ impl<'a> Report<'a> {
         fields.add("number_of_libraries", 0);
         fields.add_bytes("maxmemory", self.process.max_memory);
         fields.add("maxmemory_policy", &self.process.max_memory_policy);
-        let ratio = resident as f64 / used.max(1) as f64;
-        fields.add("mem_fragmentation_ratio", format_args!("{ratio:.2}"));
-        fields.add("mem_fragmentation_bytes", resident.saturating_sub(used));
+        let fields_of_two = [
+            ("allocator_frag", it.active(), it.used()),
+            ("allocator_rss", it.resident, it.active()),
+            ("rss_overhead", it.resident, it.resident),
+            ("mem_fragmentation", it.resident, it.used()),
+        ];
+        for (name, larger, smaller) in fields_of_two {
+            let (ratio, bytes) = (ratio(larger, smaller), difference(larger, smaller));
+            fields.add(format_args!("{name}_ratio"), format_args!("{ratio:.2}"));
+            fields.add(format_args!("{name}_bytes"), bytes);
+        }
         fields.add_zeros(&["mem_not_counted_for_evict", "mem_replication_backlog"]);
         fields.add_zeros(&["mem_total_replication_buffers", "mem_clients_slaves"]);
-        fields.add("mem_clients_normal", clients);
+        fields.add("mem_clients_normal", it.clients);
         fields.add_zeros(&["mem_cluster_links", "mem_aof_buffer"]);
         fields.add("mem_allocator", "mimalloc");
         fields.add_zeros(&["active_defrag_running", "lazyfree_pending_objects"]);
@@ -304,7 +306,11 @@ impl<'a> Report<'a> {
                 };
             }
             let keys: usize = part.databases.iter().map(|(keys, _)| keys).sum();
-            let _ = write!(line, ",keys={keys},keyspace_bytes={}", part.keyspace_bytes);
+            let _ = write!(
+                line,
+                ",keys={keys},keyspace_bytes={},unused_bytes={},expired={},evicted={}",
+                part.keyspace_bytes, part.unused_bytes, part.expired, part.evicted
+            );
             fields.add(format_args!("shard{}", part.shard), line);
         }
     }
@@ -346,6 +352,9 @@ mod tests {
             metrics: vec![("requests", 10), ("busy_ns", 5000)],
             databases: vec![(2, 1), (0, 0), (1, 0)],
             keyspace_bytes: 100,
+            unused_bytes: 20,
+            expired: 4,
+            evicted: 5,
             commands: vec![
                 CommandLine { name: "GET", calls: 2, total_ns: 3000, ..CommandLine::default() },
                 CommandLine { name: "CLIENT LIST", rejected: 1, ..CommandLine::default() },
@@ -378,8 +387,10 @@ mod tests {
         assert_eq!(
             text(&["shards"]),
             "# Shards\r\n\
-             shard0:reactor=poll,requests=10,busy_us=5,keys=3,keyspace_bytes=100\r\n\
-             shard1:reactor=poll,requests=10,busy_us=5,keys=3,keyspace_bytes=100\r\n"
+             shard0:reactor=poll,requests=10,busy_us=5,keys=3,keyspace_bytes=100,\
+             unused_bytes=20,expired=4,evicted=5\r\n\
+             shard1:reactor=poll,requests=10,busy_us=5,keys=3,keyspace_bytes=100,\
+             unused_bytes=20,expired=4,evicted=5\r\n"
         );
     }
 

@@ -1,6 +1,7 @@
 //! A shard's data: the numbered databases and the configuration.
 
 mod room;
+mod startup;
 pub mod value;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use kevy_rt::{Args, CommandInfo, Cx, Has, KeyHasher, Place, Scope};
 pub use kevy_keyspace::Expiry;
 
 use self::room::{Room, Total};
+use self::startup::Startup;
 use self::value::Object;
 use crate::config::Config;
 use crate::info::Rates;
@@ -29,11 +31,12 @@ pub type Entry<'a> = kevy_keyspace::Entry<'a, Object>;
 pub struct Settings {
     config: Config,
     total: Arc<Total>,
+    startup: Arc<Startup>,
 }
 
 impl From<Config> for Settings {
     fn from(config: Config) -> Self {
-        Settings { config, total: Arc::default() }
+        Settings { config, total: Arc::default(), startup: Arc::default() }
     }
 }
 
@@ -47,19 +50,32 @@ pub struct Store {
     /// How fast its counters grow.
     pub rates: Rates,
     room: Room,
+    startup: Arc<Startup>,
+    has_begun: bool,
 }
 
 impl kevy_rt::Store for Store {
     type Settings = Settings;
 
     fn open(settings: &Settings, place: Place, hasher: &KeyHasher) -> Self {
-        let Settings { config, total } = settings;
+        let Settings { config, total, startup } = settings;
         let keyspace = Keyspace::new(usize::from(config.databases()), hasher);
         let room = Room::new(config, total.clone(), place.shards, &keyspace);
-        Store { keyspace, config: config.clone(), rates: Rates::default(), room }
+        Store {
+            keyspace,
+            config: config.clone(),
+            rates: Rates::default(),
+            room,
+            startup: startup.clone(),
+            has_begun: false,
+        }
     }
 
     fn begin(&mut self, now_ms: u64) {
+        if !self.has_begun {
+            self.has_begun = true;
+            self.startup.shard_begins();
+        }
         self.keyspace.begin(now_ms);
         self.room.follow(&self.config, &self.keyspace);
     }
@@ -92,6 +108,11 @@ impl kevy_rt::Store for Store {
 }
 
 impl Store {
+    /// Bytes that the process held before there were keys.
+    pub(crate) fn startup_bytes(&self) -> u64 {
+        self.startup.bytes()
+    }
+
     #[inline(always)]
     fn db(&self, scope: u64) -> &Db {
         &self.keyspace.dbs[usize::from(Dialect::from_bits(scope).db)]
