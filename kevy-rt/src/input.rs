@@ -5,6 +5,7 @@
 //! which later becomes the value.
 
 use crate::pool;
+use crate::reaper;
 use crate::shared::Shared;
 use crate::sys::append_streaming;
 use crate::wire::Resume;
@@ -57,6 +58,13 @@ impl Gathering {
             }
             None => self.bytes.reserve_exact(room - self.bytes.len()),
         }
+    }
+}
+
+impl Drop for Gathering {
+    /// One that never got whole may be large, too.
+    fn drop(&mut self) {
+        pool::give(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -114,9 +122,9 @@ impl Input {
         let Some(gathering) = &mut self.gathering else { return 0 };
         let taken = gathering.take(bytes);
         if gathering.bytes.len() == gathering.len
-            && let Some(done) = self.gathering.take()
+            && let Some(mut done) = self.gathering.take()
         {
-            self.resume.deliver(Shared::new(done.bytes));
+            self.resume.deliver(Shared::new(std::mem::take(&mut done.bytes)));
         }
         taken
     }
@@ -161,12 +169,9 @@ impl Input {
     pub(crate) fn consume(&mut self, count: usize) {
         self.start += count;
         if self.start == self.buf.len() {
-            self.buf.clear();
             self.start = 0;
             // An idle connection holds no buffer.
-            if self.buf.capacity() > 0 {
-                self.buf = Vec::new();
-            }
+            reaper::free(std::mem::take(&mut self.buf));
         } else if self.start >= self.buf.len() / 2 {
             // Each byte moves at most once per halving: linear in all.
             self.buf.copy_within(self.start.., 0);
@@ -199,6 +204,12 @@ impl Input {
         debug_assert!(here + taken == self.buf.len() && taken < body.len);
         self.buf.truncate(here);
         self.gathering = Some(gathering);
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        reaper::free(std::mem::take(&mut self.buf));
     }
 }
 

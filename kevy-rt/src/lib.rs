@@ -34,6 +34,7 @@
 //!   several shards become one.
 //! - [`Cx`], [`Server`], [`Process`]: what a handler may ask of the runtime.
 //! - [`Limits`], [`Metrics`]: bounds and counters.
+//! - [`free_later`]: a thread for what takes long to drop.
 //! - [`sim`]: the same server on one thread, from a seed, with a clock that a test turns.
 
 extern crate self as kevy_rt;
@@ -50,6 +51,7 @@ mod mesh;
 mod metrics;
 mod pool;
 mod reactor;
+mod reaper;
 mod reply_queue;
 mod runtime;
 mod shard;
@@ -79,6 +81,7 @@ pub use limits::Limits;
 #[doc(hidden)]
 pub use mesh::{Mesh, Published};
 pub use metrics::{CommandStats, Counter, Metrics};
+pub use reaper::free_later;
 pub use runtime::{Builder, Error, Listen, Listening, Process, ReactorChoice, Runtime};
 pub use shared::{ATTACH_BYTES, Mark, Out, Shared, Value};
 pub use wire::{

@@ -18,6 +18,7 @@ use crate::conn::ConnId;
 use crate::gather::PartOut;
 use crate::input::GATHER_BYTES;
 use crate::reactor::Incoming;
+use crate::reaper;
 use crate::shared::{Mark, Out, Shared, Value};
 
 /// A range of one of a batch's lists.
@@ -125,6 +126,12 @@ impl<S: 'static, Socket> Batch<S, Socket> {
         self.replies.clear();
         self.is_answered = false;
         self.requests = 0;
+    }
+
+    /// Frees it: what is large of it, where no turn waits.
+    pub(crate) fn free(self) {
+        reaper::free(self.bytes);
+        reaper::free(self.replies.into_buffer());
     }
 
     /// The arguments of a request in it.

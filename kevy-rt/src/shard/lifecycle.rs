@@ -165,9 +165,10 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
 
     /// Lets go of a lent connection. Answers that are still to come find it gone.
     pub(super) fn release(&mut self, mut conn: Box<Conn>) {
-        let server = &self.engine.server;
         self.client_memory -= std::mem::take(&mut conn.counted_memory) as isize;
+        self.engine.keep_output(std::mem::take(&mut conn.out));
         self.reactor.close(conn.transport);
+        let server = &self.engine.server;
         server.conns.borrow_mut().free(conn.id);
         server.metrics.connections.subtract(1);
         server.process.connections.fetch_sub(1, Ordering::Relaxed);

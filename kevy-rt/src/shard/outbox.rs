@@ -79,11 +79,13 @@ impl<S: 'static, Socket> Outbox<S, Socket> {
         lane.open_bytes -= batch.argument_bytes();
     }
 
-    /// Keeps an emptied batch for a later turn.
+    /// Keeps an emptied batch for a later turn, or frees it.
     pub(crate) fn recycle(&mut self, mut batch: Box<Batch<S, Socket>>) {
         if self.pool.len() < POOL && batch.is_small() {
             batch.clear();
             self.pool.push(batch);
+        } else {
+            batch.free();
         }
     }
 

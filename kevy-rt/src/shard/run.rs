@@ -18,6 +18,7 @@ use crate::gather::{PartOut, Plan as PartPlan};
 use crate::hash::KeyHasher;
 use crate::metrics::TIMED_EVERY;
 use crate::reactor::Incoming;
+use crate::reaper;
 use crate::reply_queue::Gather;
 use crate::shard::TURN_REQUESTS;
 use crate::shard::batch::{ArgsWriter, Batch, Call, Item, Ticket};
@@ -143,11 +144,13 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         Placement { hasher: &self.hasher, me: place.shard, shards: place.shards }
     }
 
-    /// Keeps an output's buffer for another connection.
+    /// Keeps an output's buffer for another connection, or frees it.
     pub(crate) fn keep_output(&mut self, mut out: Out) {
         if (1..=KEPT_OUTPUT_BYTES).contains(&out.capacity()) && self.outputs.len() < KEPT_OUTPUTS {
             out.clear();
             self.outputs.push(out);
+        } else {
+            reaper::free(out.into_buffer());
         }
     }
 

@@ -3,6 +3,7 @@
 mod clock;
 mod cores;
 mod descriptors;
+mod pages;
 mod prefetch;
 mod ring_cells;
 mod stream;
@@ -13,10 +14,11 @@ mod waker;
 mod watched;
 
 pub(crate) use clock::thread_cpu_ns;
-pub(crate) use cores::{allowed_cores, pin_to_core};
+pub(crate) use cores::{allowed_cores, leave_core, pin_to_core};
 #[cfg(test)]
 pub(crate) use descriptors::lower_descriptor_limit;
 pub(crate) use descriptors::raise_descriptor_limit;
+pub(crate) use pages::release_pages;
 pub(crate) use prefetch::prefetch_line;
 #[cfg(test)]
 pub(crate) use ring_cells::ring_from;
