@@ -7,7 +7,7 @@ use kevy_wire_tests::{Both, Client, Reply, Server, is_self_check, matrix};
 use crate::script::run;
 
 /// Every command of this server that the oracle has too.
-const COMMANDS: [&str; 59] = [
+const COMMANDS: [&str; 70] = [
     "ping",
     "echo",
     "quit",
@@ -67,6 +67,17 @@ const COMMANDS: [&str; 59] = [
     "command|getkeys",
     "config|get",
     "config|set",
+    "object",
+    "object|idletime",
+    "object|freq",
+    "memory",
+    "memory|usage",
+    "memory|stats",
+    "memory|doctor",
+    "memory|purge",
+    "memory|malloc-stats",
+    "memory|help",
+    "object|help",
 ];
 
 #[test]

@@ -10,6 +10,7 @@ mod connection;
 mod expiry;
 mod introspection;
 mod keyspace;
+mod memory;
 mod numbers;
 mod random;
 mod script;
