@@ -12,8 +12,8 @@
 //! or if that is full into the next one that isn't.
 //!
 //! Hashes spread keys evenly, so segments of one size would all be split at the same time, and be
-//! half empty afterwards. The segments of each root have a size of their own instead, up to twice
-//! as large from the first root to the last: some are always nearly full, some just split.
+//! half empty afterwards. So there are four sizes, by root: some are always nearly full, some just
+//! split.
 //!
 //! Position is an order, which neither growth nor splits change: a scan that goes on from a
 //! position misses nothing.
@@ -27,10 +27,17 @@ const POSITION_BITS: u32 = ROOT_BITS + PREFIX_BITS + WINDOW_BITS;
 
 const BUCKET_SLOTS: usize = 8;
 
-/// Buckets of a whole segment of the first root; of the last one nearly twice as many.
+/// Buckets of a whole segment, for roots in turn: four sizes to a doubling. In bytes they are sizes
+/// that allocators have blocks of, and so are their halves.
 ///
 /// Smaller: more directory per key, which leaves the caches. Larger: a split takes longer.
-const WHOLE_BUCKETS: usize = 256;
+const WHOLE_BUCKETS: [u16; 4] = [192, 224, 256, 320];
+
+/// A segment of a root that was never split is so often quartered of a whole one, at first and later.
+///
+/// Smaller steps: what is given up is seldom of use to somebody else, and adds up. Larger: it is
+/// mostly empty.
+const QUARTERINGS: [u32; 4] = [3, 2, 1, 0];
 
 /// Of this many slots so many are used before a segment grows.
 ///
@@ -349,22 +356,21 @@ struct Root {
     /// `2^depth` entries.
     directory: Vec<Segment>,
     depth: u8,
-    /// Buckets of a whole segment. Those of a root that was never split may have half of them, a
-    /// quarter and so on.
+    /// Buckets of a whole segment. That of a root that was never split may have a quarter of them
+    /// and so on.
     whole: u16,
 }
 
 impl Root {
     fn new(number: usize) -> Self {
-        let phase = number as f64 / (1 << ROOT_BITS) as f64;
-        let whole = (WHOLE_BUCKETS as f64 * phase.exp2()) as u16;
+        let whole = WHOLE_BUCKETS[number % WHOLE_BUCKETS.len()];
         Root { directory: vec![Segment::default()], depth: 0, whole }
     }
 
     /// The number of buckets behind this one on the way to the whole.
     fn more_buckets(&self, buckets: usize) -> usize {
         let whole = usize::from(self.whole);
-        let sizes = (0..=whole.ilog2()).rev().map(|halvings| whole >> halvings);
+        let sizes = QUARTERINGS.into_iter().map(|quarterings| whole >> (2 * quarterings));
         sizes.into_iter().find(|&size| size > buckets).unwrap_or(2 * buckets)
     }
 
@@ -629,7 +635,8 @@ impl Index {
                 return;
             }
         }
-        let buckets = root.buckets_for(root.directory[entry].len as usize);
+        // With room for as many again, or it would have to grow at once.
+        let buckets = root.buckets_for(2 * root.directory[entry].len as usize);
         let segment = &mut root.directory[entry];
         if buckets < segment.buckets.len() {
             self.bucket_bytes -= bytes(segment);
@@ -694,7 +701,7 @@ impl Index {
     /// Bytes of memory.
     pub(crate) fn memory(&self) -> usize {
         // The directories' entries are about as many as the fullest buckets allow.
-        let entries = self.len / Segment::capacity(WHOLE_BUCKETS) + self.roots.len();
+        let entries = self.len / Segment::capacity(WHOLE_BUCKETS[0].into()) + self.roots.len();
         self.bucket_bytes + entries * size_of::<Segment>() + self.roots.len() * size_of::<Root>()
     }
 

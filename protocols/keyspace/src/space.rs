@@ -42,9 +42,12 @@ const BEHIND_BYTES: usize = 4096;
 /// A record of a short key and a short value ends before this: so far it is asked for ahead.
 const SHORT_BYTES: usize = 40;
 
-/// The first part of the first region is not asked to be of huge pages: a small database doesn't
-/// fill one.
-const HUGE_PAGE: usize = 2 * 1024 * 1024;
+/// The first part of the first region is not asked to be of huge pages: a small database would leave
+/// much of the last one unused.
+///
+/// Smaller: small databases take more than they need. Larger: in it, finding an address takes the
+/// processor longer.
+const SMALL_BYTES: usize = 8 * 1024 * 1024;
 
 /// Bytes of a header: where it lies nothing is lent out.
 pub(crate) const HEADER_BYTES: usize = 8;
@@ -71,7 +74,7 @@ impl Region {
         let start = mapped.unwrap_or_else(|error| panic!("no memory for records: {error}"));
         #[cfg(target_os = "linux")]
         {
-            let small = if is_first { HUGE_PAGE } else { 0 };
+            let small = if is_first { SMALL_BYTES } else { 0 };
             let rest = start.wrapping_byte_add(small);
             // SAFETY: within the region, of which only the size of its pages changes. It is a wish:
             // without it the pages are small.

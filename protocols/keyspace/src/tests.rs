@@ -271,7 +271,7 @@ fn keys_are_found_while_the_index_grows_and_shrinks() {
     }
     while db.tick() == Some(0) {}
     let left = db.memory() + db.unused();
-    assert!(left < full / 5, "{left} of {full}");
+    assert!(left < full / 4, "{left} of {full}");
     for number in 0..keys {
         assert_eq!(get(db, &name(number)).is_some(), number % 10 == 3);
     }
@@ -552,7 +552,7 @@ fn memory_is_what_was_allocated() {
         set(db, name.as_bytes(), b"sixteen bytes...", Expiry::Never);
     }
     let per_key = db.memory() as f64 / 200_000.0;
-    assert!((50.0..60.0).contains(&per_key), "{per_key} bytes");
+    assert!((50.0..62.0).contains(&per_key), "{per_key} bytes");
     let record = db.find(key(&hasher(), b"key:000000000001")).unwrap();
     assert_eq!(record.memory(), 53);
     let before = db.memory();
