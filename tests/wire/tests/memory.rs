@@ -48,7 +48,7 @@ fn fill(client: &mut Client, other: &mut Client, place: &str) -> (usize, u64) {
                 reply => assert_eq!(reply, Reply::ok(), "{place}"),
             }
         }
-        if from / PIECE % 10 == 0 {
+        if (from / PIECE).is_multiple_of(10) {
             most = most.max(used(other));
         }
     }
