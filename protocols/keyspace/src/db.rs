@@ -10,7 +10,7 @@ use kevy_rt::{Key, KeyHasher, Value};
 
 use crate::due::{Due, Found};
 use crate::heap::{Heap, RecordId};
-use crate::index::{Index, Position, Rehash};
+use crate::index::{Index, Matches, Position, Rehash};
 use crate::keyspace::Context;
 use crate::outside::{Object, Outside, Payload};
 use crate::record::{self, Draft, Header, Record};
@@ -89,11 +89,7 @@ impl<T: Object> Data<T> {
 
     #[inline(always)]
     fn find(&self, key: Key<'_>) -> Option<RecordId> {
-        self.index.find(key.hash(), |id| {
-            // A record may lie in two lines: asked for at once they come at once.
-            self.heap.prefetch(id);
-            self.record(id).key() == key.bytes()
-        })
+        self.index.find(key.hash(), &KeyIs { data: self, key: key.bytes() })
     }
 
     /// Writes a record that isn't there yet.
@@ -289,6 +285,21 @@ impl<T: Object> Data<T> {
     }
 }
 
+/// The record of a key.
+struct KeyIs<'a, T> {
+    data: &'a Data<T>,
+    key: &'a [u8],
+}
+
+impl<T: Object> Matches for KeyIs<'_, T> {
+    #[inline(always)]
+    fn is(&self, id: RecordId) -> bool {
+        // A record may lie in two lines: asked for at once they come at once.
+        self.data.heap.prefetch(id);
+        self.data.record(id).key() == self.key
+    }
+}
+
 /// The keys of records, to be hashed again.
 struct Keys<'a, T> {
     heap: &'a Heap,
@@ -374,14 +385,25 @@ impl<T: Object> Db<T> {
         self.counted(self.find(key))
     }
 
+    /// Same as [`Db::read`] for a command that asks about the key and doesn't use it: counted only.
+    #[inline]
+    pub fn peek(&self, key: Key<'_>) -> Option<Record<'_, T>> {
+        let found = self.find(key);
+        self.count(found.is_some());
+        found
+    }
+
+    #[inline(always)]
+    fn count(&self, is_hit: bool) {
+        let stats = &self.context.stats;
+        let counter = if is_hit { &stats.hits } else { &stats.misses };
+        counter.set(counter.get().wrapping_add(1));
+    }
+
     #[inline(always)]
     fn counted<'a>(&'a self, found: Option<Record<'a, T>>) -> Option<Record<'a, T>> {
-        let stats = &self.context.stats;
-        let Some(record) = found else {
-            stats.misses.set(stats.misses.get().wrapping_add(1));
-            return None;
-        };
-        stats.hits.set(stats.hits.get().wrapping_add(1));
+        self.count(found.is_some());
+        let record = found?;
         let access = self.context.usage.again(record.access(), self.now_ms());
         // A line that isn't written need not be written back.
         if access != record.access() {
@@ -578,7 +600,7 @@ impl<T: Object> Db<T> {
 
     /// The record of a hash and id that a draw told, if it is there.
     pub(crate) fn drawn(&self, hash: u64, id: RecordId) -> Option<Record<'_, T>> {
-        let id = self.data.index.find(hash, |other| other == id)?;
+        let id = self.data.index.find(hash, &|other| other == id)?;
         Some(self.data.record(id))
     }
 

@@ -71,6 +71,19 @@ pub(crate) trait Rehash {
     fn hash(&self, id: RecordId) -> u64;
 }
 
+/// Which of several ids is meant.
+pub(crate) trait Matches {
+    /// Whether it is this one.
+    fn is(&self, id: RecordId) -> bool;
+}
+
+impl<F: Fn(RecordId) -> bool> Matches for F {
+    #[inline(always)]
+    fn is(&self, id: RecordId) -> bool {
+        self(id)
+    }
+}
+
 /// A key's place in the order of all keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position(u64);
@@ -230,14 +243,9 @@ impl Segment {
         buckets * BUCKET_SLOTS * FULL.1 / FULL.0
     }
 
-    /// Calls `see` with the slots that may be of a position, until it answers true. Answers where
-    /// that was.
+    /// The slot of a window whose id is meant, and the id.
     #[inline(always)]
-    fn probe(
-        &self,
-        window: u64,
-        mut is_it: impl FnMut(RecordId) -> bool,
-    ) -> Option<(usize, usize)> {
+    fn probe(&self, window: u64, meant: &impl Matches) -> Option<((usize, usize), RecordId)> {
         let count = self.buckets.len();
         if count == 0 {
             return None;
@@ -250,8 +258,8 @@ impl Segment {
                 let number = lowest(candidates);
                 let slot = bucket.get(number);
                 let is_candidate = slot >> ID_BITS == window && bucket.is_used(number);
-                if is_candidate && is_it(id_of(slot)) {
-                    return Some((at, number));
+                if is_candidate && meant.is(id_of(slot)) {
+                    return Some(((at, number), id_of(slot)));
                 }
                 candidates &= candidates - 1;
             }
@@ -517,24 +525,12 @@ impl Index {
         Some(&root.directory[root.entry(position)])
     }
 
-    /// The id of that hash for which `is_it` holds.
+    /// The id of that hash that is meant.
     #[inline(always)]
-    pub(crate) fn find(
-        &self,
-        hash: u64,
-        mut is_it: impl FnMut(RecordId) -> bool,
-    ) -> Option<RecordId> {
+    pub(crate) fn find(&self, hash: u64, meant: &impl Matches) -> Option<RecordId> {
         let position = Position::of(hash);
         let segment = self.segment(position)?;
-        let mut found = None;
-        segment.probe(position.window(segment.depth), |id| {
-            let is_found = is_it(id);
-            if is_found {
-                found = Some(id);
-            }
-            is_found
-        });
-        found
+        segment.probe(position.window(segment.depth), meant).map(|(_, id)| id)
     }
 
     /// Adds an id.
@@ -592,8 +588,8 @@ impl Index {
         let entry = root.entry(position);
         let segment = &mut root.directory[entry];
         let window = position.window(segment.depth);
-        let at = segment.probe(window, |id| id == old);
-        let (bucket, number) = at.expect("an id that is there");
+        let at = segment.probe(window, &|id| id == old);
+        let ((bucket, number), _) = at.expect("an id that is there");
         segment.buckets[bucket].set(number, slot(window, new));
     }
 
@@ -603,8 +599,8 @@ impl Index {
         let root = &mut self.roots[position.root()];
         let entry = root.entry(position);
         let segment = &mut root.directory[entry];
-        let at = segment.probe(position.window(segment.depth), |other| other == id);
-        segment.vacate(at.expect("an id that is there"));
+        let at = segment.probe(position.window(segment.depth), &|other| other == id);
+        segment.vacate(at.expect("an id that is there").0);
         self.len -= 1;
         let slots = segment.buckets.len() * BUCKET_SLOTS;
         if (segment.len as usize) < slots * SPARSE.1 / SPARSE.0 {
@@ -666,7 +662,7 @@ impl Index {
         if self.len < SMALL {
             return None;
         }
-        self.find(hash, |_| true)
+        self.find(hash, &|_| true)
     }
 
     /// Calls `visit` with the ids at a few positions from `from` on. Answers from where to go on;

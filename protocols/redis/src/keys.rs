@@ -56,7 +56,7 @@ impl Keys {
         meta(key_flags = "RO", tips = "request_policy:multi_shard,response_policy:agg_sum")
     )]
     fn exists(db: &Db, key: Key<'_>) -> u64 {
-        u64::from(db.read(key).is_some())
+        u64::from(db.peek(key).is_some())
     }
 
     /// Marks keys as used just now. Answers how many of them are there.
@@ -84,7 +84,7 @@ impl Keys {
         meta(key_flags = "RO")
     )]
     fn kind(db: &Db, key: Key<'_>) -> Status {
-        db.read(key).map_or(Status::NONE, |record| Status(Kind::of(record).name()))
+        db.peek(key).map_or(Status::NONE, |record| Status(Kind::of(record).name()))
     }
 
     /// Lets a key expire after some seconds.
@@ -169,7 +169,7 @@ impl Keys {
         meta(tips = "nondeterministic_output")
     )]
     fn ttl(db: &Db, key: Key<'_>) -> i64 {
-        time_of(db.read(key), |expires_ms| seconds(expires_ms.saturating_sub(db.now_ms())))
+        time_of(db.peek(key), |expires_ms| seconds(expires_ms.saturating_sub(db.now_ms())))
     }
 
     /// Answers after how many milliseconds a key expires: -1 if it doesn't, -2 if it isn't there.
@@ -182,7 +182,7 @@ impl Keys {
         meta(tips = "nondeterministic_output")
     )]
     fn pttl(db: &Db, key: Key<'_>) -> i64 {
-        time_of(db.read(key), |expires_ms| expires_ms.saturating_sub(db.now_ms()))
+        time_of(db.peek(key), |expires_ms| expires_ms.saturating_sub(db.now_ms()))
     }
 
     /// Answers at which Unix time in seconds a key expires: -1 if it doesn't, -2 if it isn't there.
@@ -194,7 +194,7 @@ impl Keys {
         flags(readonly, fast)
     )]
     fn expiretime(db: &Db, key: Key<'_>) -> i64 {
-        time_of(db.read(key), seconds)
+        time_of(db.peek(key), seconds)
     }
 
     /// Answers at which Unix time in milliseconds a key expires: -1 if it doesn't, -2 if it isn't
@@ -207,7 +207,7 @@ impl Keys {
         flags(readonly, fast)
     )]
     fn pexpiretime(db: &Db, key: Key<'_>) -> i64 {
-        time_of(db.read(key), |expires_ms| expires_ms)
+        time_of(db.peek(key), |expires_ms| expires_ms)
     }
 
     /// Drops the expiry of a key. Answers whether it had one.
