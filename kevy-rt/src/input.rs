@@ -7,7 +7,7 @@
 use crate::pool;
 use crate::reaper;
 use crate::shared::Shared;
-use crate::sys::append_streaming;
+use crate::sys::{append_streaming, prefer_huge_pages};
 use crate::wire::Resume;
 
 /// From this many bytes on an argument that arrives in pieces gets an allocation of its own.
@@ -56,7 +56,10 @@ impl Gathering {
                 kept.extend_from_slice(&self.bytes);
                 self.bytes = kept;
             }
-            None => self.bytes.reserve_exact(room - self.bytes.len()),
+            None => {
+                self.bytes.reserve_exact(room - self.bytes.len());
+                prefer_huge_pages(&mut self.bytes);
+            }
         }
     }
 }

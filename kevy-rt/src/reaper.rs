@@ -8,7 +8,7 @@
 //! ```
 //!
 //! To give a large value's memory back takes longer than a turn may, and nobody waits for it. The
-//! process has one such thread from the first such thing on. It drops each thread's things in the
+//! process has one such thread from its first server on. It drops each thread's things in the
 //! order in which they were handed over. What waits when the process ends is the system's.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -52,6 +52,11 @@ pub(crate) fn free(buffer: Vec<u8>) {
 
 /// The process's. `None` inside if there can't be one.
 static REAPER: OnceLock<Option<Reaper>> = OnceLock::new();
+
+/// Starts the thread, so that no turn has to.
+pub(crate) fn start() {
+    REAPER.get_or_init(Reaper::start);
+}
 
 fn hand_over(waiting: Waiting) {
     match REAPER.get_or_init(Reaper::start) {

@@ -62,6 +62,7 @@ struct Plan<C: Commands> {
 pub(crate) fn start<C: Commands>(builder: Builder<C>) -> Result<Runtime, Error> {
     let shards = builder.shards.unwrap_or_else(cores::usable_cores);
     check(&builder, shards)?;
+    crate::reaper::start();
     let clock = Clock::start();
     let Opened { listening, listeners, files } =
         open_listeners(&builder.listen, builder.accept_queue)?;

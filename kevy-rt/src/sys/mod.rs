@@ -18,7 +18,7 @@ pub(crate) use cores::{allowed_cores, leave_core, pin_to_core};
 #[cfg(test)]
 pub(crate) use descriptors::lower_descriptor_limit;
 pub(crate) use descriptors::raise_descriptor_limit;
-pub(crate) use pages::release_pages;
+pub(crate) use pages::{prefer_huge_pages, release_pages};
 pub(crate) use prefetch::prefetch_line;
 #[cfg(test)]
 pub(crate) use ring_cells::ring_from;
