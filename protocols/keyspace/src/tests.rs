@@ -128,7 +128,7 @@ proptest! {
                     let at = expiry.map_or(0, |over| now + over);
                     let how = expiry.map_or(Expiry::Never, |over| Expiry::At(now + over));
                     let shared = Shared::new(bytes.clone());
-                    let value = if number % 2 == 0 { Value::Shared(&shared) } else { Value::Slice(&bytes) };
+                    let value = if number.is_multiple_of(2) { Value::Shared(&shared) } else { Value::Slice(&bytes) };
                     db.set(key(&hasher, &name), value, tag, how);
                     model.insert(name, (ModelValue::Bytes(bytes), tag, at));
                 }
@@ -506,7 +506,7 @@ impl<F: Fn(u64) -> u64> crate::index::Rehash for Numbers<F> {
 fn keys_that_collide_under_one_seed_do_not_under_another() {
     let (one, other) = (KeyHasher::seeded(1), KeyHasher::seeded(2));
     let home =
-        |hasher: &KeyHasher, number: u64| hasher.hash(&number.to_le_bytes()) % (1 << 52) >> 36;
+        |hasher: &KeyHasher, number: u64| (hasher.hash(&number.to_le_bytes()) % (1 << 52)) >> 36;
     // Some thousand keys of a few homes out of many.
     let colliding: Vec<u64> = (0..4_000_000).filter(|&number| home(&one, number) < 64).collect();
     assert!(colliding.len() > 2000);
