@@ -493,9 +493,9 @@ impl<T: Object> Db<T> {
 
     /// Removes all keys. Their memory is freed by and by.
     pub fn clear(&mut self) {
-        let data = std::mem::take(&mut self.data);
-        if data.heap.places() > 0 {
-            self.discarded.push_back(data);
+        // A database that nothing is in, as most are, is left as it is.
+        if self.data.heap.places() > 0 {
+            self.discarded.push_back(std::mem::take(&mut self.data));
         }
     }
 
