@@ -511,6 +511,9 @@ impl<T: Object> Db<T> {
             }
             return Some(AT_ONCE);
         }
+        if self.is_empty() {
+            return None;
+        }
         // What has expired goes first: it need not be moved.
         let next = if self.data.volatile == 0 { None } else { self.remove_expired() };
         if next != Some(AT_ONCE) && self.data.compact(&self.context, MOVED_PER_TICK) {
