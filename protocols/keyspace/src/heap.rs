@@ -97,6 +97,8 @@ pub(crate) struct Heap {
     taken: usize,
     /// Bytes of places that hold a record.
     live: usize,
+    /// Holes of all classes.
+    holes: usize,
 }
 
 /// The class of what has none.
@@ -112,6 +114,7 @@ impl Default for Heap {
             classes,
             taken: 0,
             live: 0,
+            holes: 0,
         }
     }
 }
@@ -264,6 +267,7 @@ impl Heap {
             self.link(RecordId(next), after, previous);
         }
         self.classes[number].holes -= 1;
+        self.holes -= 1;
     }
 
     /// The holes after and before a hole.
@@ -290,10 +294,15 @@ impl Heap {
         let class = &mut self.classes[number];
         class.first_hole = id.0;
         class.holes += 1;
+        self.holes += 1;
     }
 
     /// A class with so many holes that its records should move together.
     pub(crate) fn class_to_compact(&self) -> Option<usize> {
+        // Most ticks have nothing to move: they don't look through the classes.
+        if self.holes <= CHUNK_BYTES / LONGEST / 2 {
+            return None;
+        }
         self.classes.iter().enumerate().position(|(number, class)| {
             let per_chunk = CHUNK_BYTES / size_of_class(number).max(SHORTEST);
             class.holes > class.used / 8 + per_chunk / 2
