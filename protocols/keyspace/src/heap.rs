@@ -95,6 +95,8 @@ pub(crate) struct Heap {
     classes: Box<[Class]>,
     /// Chunks that have a class.
     taken: usize,
+    /// Places of all classes, holes included.
+    places: usize,
     /// Bytes of places that hold a record.
     live: usize,
     /// Holes of all classes.
@@ -113,6 +115,7 @@ impl Default for Heap {
             vacant: BinaryHeap::new(),
             classes,
             taken: 0,
+            places: 0,
             live: 0,
             holes: 0,
         }
@@ -239,8 +242,8 @@ impl Heap {
             self.taken += 1;
             self.classes[number].chunks.push(chunk);
         }
-        let class = &mut self.classes[number];
-        class.used += 1;
+        self.classes[number].used += 1;
+        self.places += 1;
         self.place(number, self.classes[number].used - 1)
     }
 
@@ -330,6 +333,7 @@ impl Heap {
         let per_chunk = CHUNK_BYTES / size_of_class(number);
         let class = &mut self.classes[number];
         class.used -= 1;
+        self.places -= 1;
         if class.used <= (class.chunks.len() - 1) * per_chunk {
             let chunk = class.chunks.pop().expect("the last place was in one");
             self.class_of[chunk as usize] = NO_CLASS;
@@ -342,7 +346,7 @@ impl Heap {
 
     /// Places that were taken, holes included.
     pub(crate) fn places(&self) -> usize {
-        self.classes.iter().map(|class| class.used).sum()
+        self.places
     }
 
     /// The record at the `index`th place of all, unless there is a hole.
