@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use kevy_wire_tests::{Client, Launch, Reply, Server, Setup, encode, is_self_check, matrix};
 
+/// Above what the server holds when it has started.
 const LIMIT: u64 = 10 << 20;
 
 /// More than fit under the limit.
@@ -15,8 +16,11 @@ const PIECE: usize = 1000;
 const OOM: &[u8] = b"OOM command not allowed when used memory > 'maxmemory'.";
 
 fn start(setup: Setup, policy: &str) -> Server {
-    let limit = LIMIT.to_string();
-    Launch::ours(setup).option("maxmemory", &limit).option("maxmemory-policy", policy).start()
+    let server = Launch::ours(setup).option("maxmemory-policy", policy).start();
+    let mut client = server.connect();
+    let limit = numbers(&mut client)["used_memory_startup"] + LIMIT;
+    assert_eq!(client.call(["CONFIG", "SET", "maxmemory", &limit.to_string()]), Reply::ok());
+    server
 }
 
 /// The numbers of INFO.

@@ -88,7 +88,7 @@ impl kevy_rt::Store for Store {
     #[inline]
     fn admit(&mut self, _: &Cx<'_>, command: &CommandInfo, args: Args<'_>) -> bool {
         self.room.follow(&self.config, &self.keyspace);
-        self.room.make(&mut self.keyspace, command, args)
+        self.room.make(&mut self.keyspace, command, args, || self.startup.bytes())
     }
 
     #[inline]

@@ -98,17 +98,19 @@ impl Room {
         }
     }
 
-    /// Makes room for a command that may use memory. False if there is none.
+    /// Makes room for a command that may use memory, beside the `held` bytes that the process had
+    /// before there were keys. False if there is none.
     #[inline]
     pub(super) fn make(
         &mut self,
         keyspace: &mut Keyspace,
         command: &CommandInfo,
         args: Args<'_>,
+        held: impl FnOnce() -> u64,
     ) -> bool {
         self.rules.limit == 0
             || !command.has_flag("denyoom")
-            || self.make_below(keyspace, self.rules.limit, args)
+            || self.make_below(keyspace, self.rules.limit.saturating_sub(held()), args)
     }
 
     #[cold]
