@@ -56,6 +56,7 @@ pub(crate) struct Param {
 pub(crate) enum Role {
     Session,
     Store,
+    Tx,
     Cx,
     Reply,
     /// Index into [`Command::args`].
@@ -151,6 +152,7 @@ impl Command {
             _ if token.is_some() => None,
             Some("Reply") => Some(Role::Reply),
             Some("Cx") if only_before(&[Role::Session, Role::Store, Role::Reply]) => Some(Role::Cx),
+            Some("Tx") if taken.is_empty() => Some(Role::Tx),
             Some(_) if self.wants_session() && only_before(&[Role::Reply]) => Some(Role::Session),
             Some(word) if only_before(&[Role::Session, Role::Reply]) => {
                 let named = last_word(store).is_some_and(|store| store == word);
@@ -175,6 +177,11 @@ impl Command {
 
     fn wants_session(&self) -> bool {
         matches!(self.route(), Some(Route::Session))
+    }
+
+    /// Whether it is a transaction's handler.
+    pub(crate) fn is_tx(&self) -> bool {
+        matches!(self.route(), Some(Route::Tx(_)))
     }
 
     /// Whether its first parameter is the store by its route.

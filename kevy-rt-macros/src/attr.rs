@@ -34,6 +34,17 @@ pub(crate) enum Route {
     Keys(Keys),
     All,
     At(Path),
+    Tx(TxKeys),
+    Queue(Ident, Option<Keys>),
+}
+
+/// The keys of `tx(..)`.
+pub(crate) enum TxKeys {
+    /// At these positions.
+    At(Vec<Number>),
+    Range(Keys),
+    /// Where a function says.
+    Found(Path),
 }
 
 /// `keys(first..=last step step)`.
@@ -71,6 +82,8 @@ pub(crate) struct CommandAttr {
     pub(crate) name: Option<LitStr>,
     pub(crate) aliases: Vec<LitStr>,
     pub(crate) barrier: bool,
+    /// What becomes of it while requests are queued, if they aren't.
+    pub(crate) queued: Option<Ident>,
     pub(crate) flags: Vec<String>,
     pub(crate) meta: Vec<(String, String)>,
 }
@@ -85,6 +98,7 @@ const WORDS: &[&str] = &[
     "name",
     "aliases",
     "barrier",
+    "queued",
     "loose",
     "flags",
     "since",
@@ -96,7 +110,13 @@ const WORDS: &[&str] = &[
 /// Words of `#[command]` that carry a text into the record's facts.
 const FACTS: &[&str] = &["since", "group", "complexity"];
 
-const ROUTES: &[&str] = &["local", "session", "single", "keys", "all", "at"];
+const ROUTES: &[&str] = &["local", "session", "single", "keys", "all", "at", "tx", "queue"];
+
+/// What a verb does with queued requests.
+const QUEUE_VERBS: &[&str] = &["open", "run", "drop", "watch", "unwatch"];
+
+/// What becomes of a request that isn't queued with the others.
+const QUEUED: &[&str] = &["at_once", "never"];
 
 impl SetAttr {
     /// Types that are missing were reported and stand as `()`.
@@ -150,6 +170,10 @@ impl CommandAttr {
         match name.as_str() {
             "write" => self.write = Some(word.span()),
             "barrier" => self.barrier = true,
+            "queued" => {
+                input.parse::<Token![=]>()?;
+                self.queued = Some(one_of(input, QUEUED, "a way to be queued")?);
+            }
             "loose" => self.loose = Some(word.span()),
             "route" => {
                 self.has_route = true;
@@ -272,6 +296,21 @@ fn route(input: ParseStream<'_>) -> Result<Route> {
             ended(&content, "the path of one function")?;
             route
         }
+        "tx" => {
+            let content;
+            parenthesized!(content in input);
+            let route = Route::Tx(tx_keys(&content)?);
+            ended(&content, "positions, a range or `found(path)`")?;
+            route
+        }
+        "queue" => {
+            let content;
+            parenthesized!(content in input);
+            let verb = one_of(&content, QUEUE_VERBS, "something to do with queued requests")?;
+            let keys = if verb == "watch" { Some(keys(&content)?) } else { None };
+            ended(&content, "one verb")?;
+            Route::Queue(verb, keys)
+        }
         other => {
             let advice = did_you_mean(other, ROUTES);
             skip_item(input);
@@ -283,14 +322,60 @@ fn route(input: ParseStream<'_>) -> Result<Route> {
     })
 }
 
+/// One of some words.
+fn one_of(input: ParseStream<'_>, words: &[&str], what: &str) -> Result<Ident> {
+    let word: Ident = Ident::parse_any(input)?;
+    if words.iter().any(|known| word == known) {
+        return Ok(word);
+    }
+    let advice = did_you_mean(&word.to_string(), words);
+    Err(syn::Error::new(word.span(), format!("`{word}` is not {what}; {advice}")))
+}
+
+/// `1, 2` or `1.. step 2` or `found(path)`.
+fn tx_keys(content: ParseStream<'_>) -> Result<TxKeys> {
+    if content.peek(Ident) {
+        let word: Ident = content.parse()?;
+        if word != "found" {
+            return Err(syn::Error::new(
+                word.span(),
+                "positions, a range or `found(path)` belong here",
+            ));
+        }
+        let path;
+        parenthesized!(path in content);
+        let found = TxKeys::Found(path.parse()?);
+        ended(&path, "the path of one function")?;
+        return Ok(found);
+    }
+    if content.peek2(Token![..]) {
+        let span = content.span();
+        return Ok(TxKeys::Range(key_range(content, span)?));
+    }
+    let numbers = content.call(|input| {
+        syn::punctuated::Punctuated::<Number, Token![,]>::parse_terminated_with(input, number)
+    })?;
+    Ok(TxKeys::At(numbers.into_iter().collect()))
+}
+
 /// `(first..=last step n)`, the step within or behind the parentheses.
 fn keys(input: ParseStream<'_>) -> Result<Keys> {
     let content;
     let parens = parenthesized!(content in input).span.join();
-    let first = number(&content)?;
+    let mut keys = key_range(&content, parens)?;
+    if let Some(step) = step(input)? {
+        keys.step = step;
+    }
+    ended(&content, "`first..`, `first..=last` and perhaps `step n`")?;
+    Ok(keys)
+}
+
+/// `first..=last step n`
+fn key_range(content: ParseStream<'_>, span: Span) -> Result<Keys> {
+    let first = number(content)?;
     let last = if content.peek(Token![..=]) {
         content.parse::<Token![..=]>()?;
-        number(&content)?
+        number(content)?
     } else {
         content.parse::<Token![..]>()?;
         if content.peek(LitInt) {
@@ -298,12 +383,8 @@ fn keys(input: ParseStream<'_>) -> Result<Keys> {
         }
         Number { value: -1, span: first.span }
     };
-    let step = match step(&content)? {
-        Some(within) => Some(within),
-        None => step(input)?,
-    };
-    ended(&content, "`first..`, `first..=last` and perhaps `step n`")?;
-    Ok(Keys { first, last, step: step.unwrap_or(Number { value: 1, span: parens }) })
+    let step = step(content)?;
+    Ok(Keys { first, last, step: step.unwrap_or(Number { value: 1, span }) })
 }
 
 fn step(input: ParseStream<'_>) -> Result<Option<Number>> {

@@ -10,7 +10,7 @@ use syn::visit::Visit;
 use syn::{FnArg, GenericParam, Lifetime, Type, TypeImplTrait, TypeReference};
 
 use crate::ast::{Command, Role, Set, is_mut, last_word};
-use crate::attr::{Gather, Keys, Number, Route};
+use crate::attr::{Gather, Keys, Number, Route, TxKeys};
 use crate::errors::Errors;
 
 /// The longest verb: the command table tells longer ones apart no more.
@@ -24,7 +24,7 @@ pub(crate) fn check(set: &Set, errors: &mut Errors) {
         let Some((route, span)) = &command.attr.route else {
             if !command.attr.has_route {
                 let advice = "say where it runs: `route = local`, `session`, `single(I)`, \
-                              `keys(A..)`, `all` or `at(path)`";
+                              `keys(A..)`, `tx(A, B)`, `all` or `at(path)`";
                 errors.at(command.signature.ident.span(), advice);
             }
             continue;
@@ -88,8 +88,16 @@ fn signature(command: &Command, errors: &mut Errors) {
             errors.on(receiver, advice);
         }
     }
-    if let Some(keyword) = &signature.asyncness {
-        errors.on(keyword, format!("no route of `{name}` may wait: drop `async`"));
+    match (&signature.asyncness, command.is_tx()) {
+        (Some(keyword), false) => errors.on(
+            keyword,
+            format!("only a handler of route `tx(..)` may wait: drop `async` from `{name}`"),
+        ),
+        (None, true) => errors.at(
+            name.span(),
+            format!("`{name}` awaits its hops: write `async fn {name}(tx: &Tx<..>, ..)`"),
+        ),
+        _ => {}
     }
     if let Some(keyword) = &signature.unsafety {
         errors.on(keyword, "a handler is called with what a client sends: it can't be `unsafe`");
@@ -153,10 +161,24 @@ fn leading(set: &Set, command: &Command, route: &Route, span: Span, errors: &mut
                  attribute, or take `&{store}`"
             ),
         ),
-        (Some(write), None, _) if !command.needs_store() => {
+        (Some(write), None, _) if !command.needs_store() && !command.is_tx() => {
             errors.at(write, format!("`{name}` takes no store, so there is nothing to write"));
         }
         _ => {}
+    }
+    if command.is_tx() && command.param(Role::Tx).is_none() {
+        first(
+            errors,
+            format!(
+                "`{name}` runs hops on the owners of its keys: it takes `tx: &Tx<{store}>` first"
+            ),
+        );
+    }
+    if command.is_tx()
+        && let Some(reply) = command.param(Role::Reply)
+    {
+        errors
+            .on(&reply.ty, format!("a handler that waits returns its reply: `{name}` takes none"));
     }
     if command.params.iter().filter(|param| param.role == Role::Reply).count() > 1 {
         errors.at(name.span(), format!("`{name}` has one reply to write, and takes it twice"));
@@ -253,6 +275,12 @@ fn keys(command: &Command, route: &Route, errors: &mut Errors) {
         }
         _ => None,
     };
+    if let Route::Tx(TxKeys::At(positions)) = route {
+        return listed_keys(command, positions, errors);
+    }
+    if let Route::Tx(_) | Route::Queue(..) = route {
+        return;
+    }
     if let Some(position) = named
         && !is_in_request(command, position, errors)
     {
@@ -278,6 +306,27 @@ fn keys(command: &Command, route: &Route, errors: &mut Errors) {
                 arg.name
             ),
         );
+    }
+}
+
+/// Each position of a list is there, in rising order, and each key is listed.
+fn listed_keys(command: &Command, positions: &[Number], errors: &mut Errors) {
+    let name = &command.signature.ident;
+    for (index, position) in positions.iter().enumerate() {
+        if index > 0 && positions[index - 1].value >= position.value {
+            errors.at(position.span, "positions of keys rise from left to right");
+        }
+        is_in_request(command, *position, errors);
+    }
+    for (index, arg) in command.args.iter().enumerate() {
+        let at = (index + command.words()) as i16;
+        if arg.mentions_key() && !positions.iter().any(|position| position.value == at) {
+            let advice = format!(
+                "no route of `{name}` covers the key `{}` (argument {at}): list it, `tx(.., {at})`",
+                arg.name
+            );
+            errors.on(&arg.ty, advice);
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 //! __whole_get    the request with all its keys here
 //! __part_get     the keys that are here
 //! __merge_get    one reply of all parts
+//! __start_get    the handler of a transaction, as a task
 //! ```
 //!
 //! `AnyStore` and `AnySession` are those of the server that the set becomes part of.
@@ -103,12 +104,18 @@ impl Writer<'_> {
     /// The functions, each with the command's conditions.
     fn functions(&self) -> TokenStream {
         let Some(route) = self.command.route() else { return TokenStream::new() };
+        if let Route::Queue(..) = route {
+            let (me, handler) = (&self.set.me, &self.command.signature.ident);
+            let cfgs = &self.command.cfgs;
+            return quote!(#(#cfgs)* const _: () = { let _ = <#me>::#handler; };);
+        }
         let mut functions = self.promises();
         functions.push(self.parse(route));
         match (route, &self.command.attr.gather) {
             (Route::Keys(_) | Route::All, Some((gather, _))) => {
                 functions.extend(self.gathered(route, gather));
             }
+            (Route::Tx(_), _) => functions.push(self.start()),
             _ => functions.push(self.answer(route)),
         }
         let cfgs = &self.command.cfgs;

@@ -303,6 +303,43 @@ impl<'a, W: Wire, T: Arg<'a, W>> Arg<'a, W> for Option<T> {
     }
 }
 
+/// The first of every `STEP` further arguments of a request, each of them a key: for routes that
+/// name as many. Arguments between them are those behind each key; see [`Keys::with`].
+#[derive(Clone, Debug)]
+pub struct Keys<'a, const STEP: usize = 1> {
+    cursor: Cursor<'a>,
+}
+
+impl<'a, const STEP: usize> Keys<'a, STEP> {
+    /// The keys, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Key<'a>> + Clone + use<'a, STEP> {
+        self.with().map(|(key, _)| key)
+    }
+
+    /// The keys, each with the arguments that follow it up to the next one.
+    pub fn with(&self) -> impl Iterator<Item = (Key<'a>, Args<'a>)> + Clone + use<'a, STEP> {
+        let Cursor { args, at, keys } = self.cursor;
+        let hashes = args.hashes.get(keys..).unwrap_or_default();
+        hashes.iter().enumerate().map_while(move |(index, &hash)| {
+            let at = at + index * STEP;
+            let bytes = args.get(at)?;
+            Some((Key { bytes, hash }, args.slice(at + 1, at + STEP, args.hashes.len())))
+        })
+    }
+}
+
+impl<'a, W: Wire, const STEP: usize> Arg<'a, W> for Keys<'a, STEP> {
+    const MIN: usize = STEP;
+    const MAX: usize = MANY;
+    const HAS_KEY: bool = true;
+
+    fn take(cursor: &mut Cursor<'a>) -> Result<Self, W::Refusal> {
+        let keys = Keys { cursor: cursor.clone() };
+        cursor.at = cursor.args.len();
+        Ok(keys)
+    }
+}
+
 /// All further arguments of a request, of which there are `LEAST` or more: `Rest<'_, 1>` where one
 /// has to follow.
 #[derive(Clone, Copy, Debug)]

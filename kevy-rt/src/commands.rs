@@ -6,13 +6,15 @@
 
 use std::any::Any;
 
-use crate::args::{Args, MANY};
+use crate::args::{Args, Key, MANY};
 use crate::cx::Cx;
 use crate::gather::{PartOut, Plan};
 use crate::hash::KeyHasher;
 use crate::shared::Out;
 use crate::table::Table;
-use crate::wire::{Burst, Encode, ParseLimits, Refusal, Reply, Resume, Scope, Wire};
+use crate::tx::task::{Task, TxStart};
+use crate::tx::watch::Changes;
+use crate::wire::{Burst, Encode, Outcome, ParseLimits, Refusal, Reply, Resume, Scope, Wire};
 
 /// Where a command runs. Positions count from the verb, which is 0.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,8 @@ pub enum Route {
         /// Whether no common moment is needed.
         loose: bool,
     },
+    /// On the shards that own some keys, as a transaction that its handler writes.
+    Tx(TxKeys),
     /// On the one shard that a function computes from the arguments and the number of shards.
     At(fn(Args<'_>, usize) -> usize),
 }
@@ -71,6 +75,64 @@ impl KeyRange {
     }
 }
 
+/// Which arguments of a transaction are keys.
+#[derive(Clone, Copy, Debug)]
+pub enum TxKeys {
+    /// Those at these positions, in rising order.
+    At(&'static [u16]),
+    /// Keys at regular distances.
+    Range(KeyRange),
+    /// Those whose positions a function finds, in rising order.
+    Found(fn(Args<'_>, &mut Vec<usize>)),
+}
+
+impl TxKeys {
+    /// Calls `see` with the position of each key of a request.
+    pub fn each(&self, args: Args<'_>, mut see: impl FnMut(usize)) {
+        match self {
+            TxKeys::At(positions) => {
+                let positions = positions.iter().map(|&position| usize::from(position));
+                positions.filter(|&position| position < args.len()).for_each(see);
+            }
+            TxKeys::Range(range) => {
+                (0..range.count(args.len()).unwrap_or(0)).for_each(|key| see(range.start_of(key)));
+            }
+            TxKeys::Found(find) => {
+                let mut positions = Vec::new();
+                find(args, &mut positions);
+                positions.into_iter().for_each(see);
+            }
+        }
+    }
+}
+
+/// What a verb does with requests that are queued to run as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueVerb {
+    /// From here on requests are queued.
+    Open,
+    /// Runs what was queued, as one transaction.
+    Run,
+    /// Drops what was queued.
+    Drop,
+    /// Lets the next run do nothing if one of some keys changes before it.
+    Watch,
+    /// Drops the keys that are watched.
+    Unwatch,
+}
+
+/// What becomes of a request while requests are queued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Queueing {
+    /// It is queued.
+    #[default]
+    Queued,
+    /// It runs at once.
+    AtOnce,
+    /// It is refused.
+    Never,
+}
+
 /// Runs a whole request and writes its reply.
 pub type RunFn<S> = fn(&mut S, &Cx<'_>, Args<'_>, &mut Out);
 /// Runs a request that may change its session, which is the first argument.
@@ -88,6 +150,10 @@ pub enum Run<S: 'static> {
     One(RunFn<S>),
     /// Route `session`.
     Session(SessionFn<S>),
+    /// Route `tx`.
+    Tx(fn(TxStart<S>) -> Task),
+    /// Route `queue`.
+    Queue(QueueVerb),
     /// Routes `keys` and `all`.
     Gather {
         /// Called before any part leaves.
@@ -122,6 +188,8 @@ pub struct CommandInfo {
     pub wake: Option<u16>,
     /// Whether it runs only when nothing earlier of its connection is open.
     pub barrier: bool,
+    /// What becomes of it while requests are queued.
+    pub queueing: Queueing,
     /// The set's own words about it, which the runtime doesn't read.
     pub flags: &'static [&'static str],
     /// The set's own facts about it, name and text.
@@ -243,13 +311,31 @@ pub trait Store: Sized + 'static {
     }
 
     /// Called before the handler of a command that may write runs here, with its arguments: of a
-    /// request of several shards, on each of them with its part. The store makes room for it, or
-    /// answers false. Then the handler isn't called and the whole request is refused with
-    /// [`Refusal::NoRoom`], though other shards may have run their parts of it.
+    /// request of several shards, on each of them with its part, before any of them runs; of a
+    /// handler over several shards, on its connection's. The store makes room for it, or answers
+    /// false. Then the handler isn't called and the whole request is refused with
+    /// [`Refusal::NoRoom`]. A `loose` request is asked for on each shard at its own time.
     #[inline]
     fn admit(&mut self, cx: &Cx<'_>, command: &CommandInfo, args: Args<'_>) -> bool {
         let _ = (cx, command, args);
         true
+    }
+
+    /// Where it has to tell of each key that it changes, so that connections may watch keys. A
+    /// store that doesn't keep it has no watched keys that change.
+    fn attach(&mut self, changes: &Changes) {
+        let _ = changes;
+    }
+
+    /// The space that a request's keys are in: what [`Changes`] are told with. By default each
+    /// scope has its own.
+    fn space(scope: u64) -> u64 {
+        scope
+    }
+
+    /// Brings a key up to date: if its time is over it is removed now, which is a change.
+    fn settle(&mut self, cx: &Cx<'_>, key: Key<'_>) {
+        let _ = (cx, key);
     }
 
     /// Asks the processor for the memory that a lookup of `hash` reads first. The store decides
@@ -294,12 +380,14 @@ pub struct SessionState {
     pub restricted: bool,
     /// What happens to replies.
     pub reply: ReplyMode,
+    /// Whether queued requests and watched keys are dropped now.
+    pub drops_queue: bool,
 }
 
 /// What a protocol remembers of a connection.
 pub trait Session: Any {
-    /// What the runtime has to know. It asks once after each request of route `session`, so a
-    /// [`ReplyMode::SkipNext`] is to be told only once.
+    /// What the runtime has to know. It asks once after each request of route `session`, so
+    /// [`ReplyMode::SkipNext`] and [`SessionState::drops_queue`] are to be told only once.
     fn state(&mut self) -> SessionState {
         SessionState::default()
     }
@@ -338,6 +426,8 @@ pub struct Port<S: 'static> {
     pub table: Table<S>,
     pub(crate) parse: fn(&[u8], &mut Resume, &ParseLimits, &mut Burst, &mut Out, u64) -> bool,
     pub(crate) refuse: fn(Refusal, u64, &mut Out),
+    pub(crate) outcome: fn(Outcome, u64, &mut Out),
+    pub(crate) list: fn(usize, u64, &mut Out),
     pub(crate) unknown: fn(Args<'_>, Option<&'static str>, u64, &mut Out),
     pub(crate) open: fn(&S, &Cx<'_>, &mut Out) -> Option<Box<dyn Session>>,
 }
@@ -350,6 +440,12 @@ impl<S: 'static> Port<S> {
             table,
             parse: parse::<W>,
             refuse: refuse::<W>,
+            outcome: |outcome, scope, out| {
+                W::outcome(outcome, &mut Reply::in_scope(out, W::Scope::from_bits(scope)));
+            },
+            list: |len, scope, out| {
+                W::list(&mut Reply::in_scope(out, W::Scope::from_bits(scope)), len);
+            },
             unknown: unknown::<W>,
             open: |store, cx, greeting| {
                 X::open(store, cx, greeting).map(|session| Box::new(session) as Box<dyn Session>)

@@ -8,10 +8,11 @@ use std::path::PathBuf;
 
 use crate::commands::{CommandInfo, Session, SessionState};
 use crate::input::Input;
+use crate::kept::Kept;
 use crate::reactor::Transport;
 use crate::reply_queue::ReplyQueue;
-use crate::shard::run::Kept;
 use crate::shared::Out;
+use crate::tx::queue::{Queue, Watching};
 
 /// A connection of a shard: a place in its table, and which of the connections that had it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,8 +96,25 @@ pub struct ConnView<'a> {
     pub output_bytes: usize,
     /// Requests whose replies are still open.
     pub open_requests: usize,
+    /// Requests that are queued to run as one; `None` if none are being queued.
+    pub queued: Option<usize>,
+    /// Keys that it watches.
+    pub watched_keys: usize,
     /// Bytes of memory in all.
     pub memory: usize,
+}
+
+/// What is known of a connection's transaction while its order isn't.
+#[derive(Debug)]
+pub(crate) struct Unfixed {
+    /// Its number on the coordinator.
+    pub(crate) tx: u32,
+    /// The keys that it wants, by hash.
+    pub(crate) hashes: Vec<u64>,
+    /// It wants everything.
+    pub(crate) is_whole: bool,
+    /// Everything waits until it is through: it changes the session.
+    pub(crate) until_done: bool,
 }
 
 /// How far a connection is on its way out.
@@ -121,10 +139,12 @@ pub(crate) enum Stall {
     Output,
     /// A command that must run alone waits for the earlier requests' replies.
     Barrier,
+    /// A transaction of its own has no order yet, and what is next has to come behind it.
+    Order,
     /// The turn has had enough requests: it goes on in the next one.
     Turn,
-    /// A request for all shards is next, as soon as the connection is in the table again.
-    All,
+    /// What is next runs with the connection in the table: as soon as it is there again.
+    Table,
 }
 
 /// One connection. Its shard lends it to the stages of a turn.
@@ -150,6 +170,15 @@ pub(crate) struct Conn {
     /// Whether it is on the list of those with something to send or to decide.
     pub(crate) is_dirty: bool,
     pub(crate) stall: Stall,
+    /// Whether something has to be looked at before each request: the three below, or that the
+    /// session is restricted.
+    pub(crate) is_special: bool,
+    /// Its transaction whose order isn't known yet.
+    pub(crate) unfixed: Option<Box<Unfixed>>,
+    /// The requests that it queues to run as one.
+    pub(crate) queued: Option<Box<Queue>>,
+    /// The keys that it watches.
+    pub(crate) watching: Option<Box<Watching>>,
     /// The request that it waits with.
     pub(crate) kept: Option<Box<Kept>>,
     pub(crate) closing: Closing,
@@ -164,9 +193,20 @@ impl Conn {
         self.out.len() + self.sending_bytes + self.queue.held_bytes()
     }
 
+    /// Bytes of memory that it holds beside itself.
+    pub(crate) fn held_memory(&self) -> usize {
+        let queued = self.queued.as_ref().map_or(0, |queue| queue.bytes);
+        self.input.memory() + self.output_bytes() + queued
+    }
+
     /// Bytes of memory that it holds.
     pub(crate) fn memory(&self) -> usize {
-        size_of::<Conn>() + self.input.memory() + self.output_bytes()
+        size_of::<Conn>() + self.held_memory()
+    }
+
+    /// Finds out anew whether its requests need a second look.
+    pub(crate) fn attend(&mut self) {
+        self.is_special = self.state.restricted || self.queued.is_some() || self.unfixed.is_some();
     }
 
     /// Whether it is owed nothing.
@@ -187,6 +227,10 @@ impl Conn {
             input_room: self.input.memory().saturating_sub(self.input.len()),
             output_bytes: self.output_bytes(),
             open_requests: self.queue.len(),
+            queued: self.queued.as_ref().map(|queue| queue.requests.len()),
+            watched_keys: self.watching.as_ref().map_or(0, |watching| {
+                watching.keys.iter().map(|(.., keys)| keys.args().len()).sum()
+            }),
             memory: self.memory(),
         }
     }

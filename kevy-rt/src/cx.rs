@@ -13,6 +13,9 @@ use crate::hash::{GOLDEN, mixed};
 use crate::limits::Limits;
 use crate::metrics::{CommandStats, Metrics};
 use crate::runtime::Process;
+use crate::tx::entries::Entries;
+use crate::tx::fault::{self, Fault};
+use crate::tx::watch::Changes;
 
 /// The surroundings of one request.
 #[derive(Clone, Copy)]
@@ -64,6 +67,10 @@ pub struct Server {
     pub(crate) metrics: Metrics,
     pub(crate) stats: Vec<CommandStats>,
     pub(crate) random: Cell<u64>,
+    /// What is wanted of this shard's keys.
+    pub(crate) entries: RefCell<Entries>,
+    /// The watched keys that changed.
+    pub(crate) changes: Changes,
     /// Connections to be closed once the present request is through.
     pub(crate) closing: RefCell<Vec<(u64, bool)>>,
     /// Handed in by a simulation; the system's is read otherwise.
@@ -88,6 +95,8 @@ impl Server {
             metrics: Metrics::default(),
             stats: process.commands.iter().map(|_| Default::default()).collect(),
             random: Cell::new(seed),
+            entries: RefCell::default(),
+            changes: Changes::default(),
             closing: RefCell::new(Vec::new()),
             wall_clock: Cell::new(None),
             reactor,
@@ -113,6 +122,24 @@ impl Server {
     /// The limits that hold on this shard.
     pub fn limits(&self) -> Limits {
         self.limits.get()
+    }
+
+    /// Whether a transaction under way, or a request that waits for one, wants the key of this hash:
+    /// then a store doesn't remove it on its own account.
+    #[inline]
+    pub fn is_claimed(&self, hash: u64) -> bool {
+        let entries = self.entries.borrow();
+        entries.len() > 0 && entries.is_claimed(hash) && !fault::is_on(Fault::TakeClaimed)
+    }
+
+    /// How many transactions, and requests that wait for them, have a place in this shard's order.
+    pub fn open_entries(&self) -> usize {
+        self.entries.borrow().len()
+    }
+
+    /// Where this shard's store tells of changes.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// Changes this shard's limits; a command of route `all, loose` changes all.

@@ -46,6 +46,7 @@ mod cx;
 pub mod gather;
 mod hash;
 mod input;
+mod kept;
 mod limits;
 mod mesh;
 mod metrics;
@@ -63,14 +64,18 @@ mod sys;
 pub mod table;
 #[doc(hidden)]
 pub mod testing;
+mod tx;
 mod wire;
 
-pub use args::{Arg, Args, Cursor, Key, MANY, Rest, Span, add_counts, parse_float, parse_integer};
+pub use args::{
+    Arg, Args, Cursor, Key, Keys, MANY, Rest, Span, add_counts, parse_float, parse_integer,
+};
 #[doc(hidden)]
 pub use args::{KeyArg, is_key};
 pub use commands::{
     ArgInfo, CheckFn, Command, CommandInfo, CommandSet, Commands, Has, KeyRange, MergeFn, Open,
-    PartFn, Place, Port, ReplyMode, Route, Run, RunFn, Session, SessionFn, SessionState, Store,
+    PartFn, Place, Port, QueueVerb, Queueing, ReplyMode, Route, Run, RunFn, Session, SessionFn,
+    SessionState, Store, TxKeys,
 };
 pub use conn::{ConnFacts, ConnView, Peer};
 pub use cx::{Cx, Server};
@@ -84,8 +89,15 @@ pub use metrics::{CommandStats, Counter, Metrics};
 pub use reaper::free_later;
 pub use runtime::{Builder, Error, Listen, Listening, Process, ReactorChoice, Runtime};
 pub use shared::{ATTACH_BYTES, Mark, Out, Shared, Value};
+#[cfg(faults)]
+#[doc(hidden)]
+pub use tx::fault::{Fault, inject};
+pub use tx::task::{Hop, Tx};
+#[doc(hidden)]
+pub use tx::task::{Task, TxStart};
+pub use tx::watch::Changes;
 pub use wire::{
-    BURST_REQUESTS, Body, Burst, Encode, ParseLimits, Refusal, Reply, Resume, Scope, Wire,
+    BURST_REQUESTS, Body, Burst, Encode, Outcome, ParseLimits, Refusal, Reply, Resume, Scope, Wire,
 };
 
 /// Asks the processor for a cache line ahead of its use: for [`Store::prefetch`].

@@ -26,6 +26,10 @@ pub struct Limits {
     pub client_memory_bytes: usize,
     /// How long a connection may send nothing while nothing is owed to it. Zero for ever.
     pub idle_timeout: Duration,
+    /// Whether a request waits for the replies to all earlier ones of its connection that other
+    /// shards owe. Off, a request to another shard overtakes them: its connection sees all that it
+    /// sent before, but another one may see a later request of an unfinished pipeline first.
+    pub strict_pipelines: bool,
     /// How long a stopping server waits for its replies to be taken.
     pub drain_timeout: Duration,
 }
@@ -52,6 +56,7 @@ impl Default for Limits {
             output_hard_bytes: 4096 * MIB,
             client_memory_bytes: 4096 * MIB,
             idle_timeout: Duration::ZERO,
+            strict_pipelines: false,
             drain_timeout: Duration::from_secs(10),
         }
     }

@@ -117,6 +117,21 @@ metrics! {
     idle_closes,
     /// Malformed requests.
     protocol_errors,
+    /// Transactions over several shards, or that had to wait for their keys, of this shard's
+    /// connections.
+    transactions,
+    /// Things that hops did on this shard.
+    hops,
+    /// Transactions that this shard ordered and ran in the message that scheduled them.
+    one_round,
+    /// Transactions that this shard ordered and could not run at once.
+    early_answers,
+    /// Entries whose order was another than this shard's stamp.
+    moved_entries,
+    /// Requests of one shard that waited for a transaction here.
+    deferred,
+    /// Times that a connection waited for the order of its own transaction.
+    order_stalls,
 }
 
 /// Every how many requests of a shard one is timed.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering}
 use crate::commands::{CommandInfo, Commands, Store};
 use crate::limits::Limits;
 use crate::sys::Waker;
+use crate::tx::stamp::Stamps;
 
 /// Where a port listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +75,8 @@ pub struct Process {
     pub(crate) connections: AtomicUsize,
     /// Connections of each shard, to place the next one. Taken once per connection.
     pub(crate) placed: Mutex<Vec<usize>>,
+    /// What orders transactions.
+    pub(crate) stamps: Stamps,
     /// One per shard: wakes it from any thread.
     pub(crate) wakers: Vec<Waker>,
 }
@@ -97,6 +100,7 @@ impl Process {
             next_conn: 1.into(),
             connections: 0.into(),
             placed: vec![0; shards].into(),
+            stamps: Stamps::default(),
             wakers,
         }
     }

@@ -91,6 +91,11 @@ impl<S: 'static> Table<S> {
 
     /// What the first argument, with the second if it names a subcommand, stands for.
     #[inline]
+    pub(crate) fn numbered(&self, index: u32) -> &'static Command<S> {
+        self.commands().nth(index as usize).expect("the table has found it before")
+    }
+
+    /// The command of a request.
     pub(crate) fn find(&self, args: Args<'_>) -> Found<S> {
         let Some(entry) = args.get(0).and_then(|verb| self.entry(verb)) else {
             return Found::Unknown;

@@ -53,6 +53,27 @@ pub enum Refusal {
     TooManyConnections,
     /// The store has no room for what the command may write, and can't make any.
     NoRoom,
+    /// Requests are queued already.
+    Nested,
+    /// No requests are queued, which the command of this name is about.
+    NotQueueing(&'static str),
+    /// A request was refused when it was to be queued, so none of them ran.
+    Spoiled,
+    /// The command can't be queued.
+    NotQueueable,
+    /// Keys can't be watched while requests are queued.
+    WatchWhileQueueing,
+}
+
+/// What the runtime has to say of queued requests. The wire says it in its protocol's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// What was asked for is done.
+    Done,
+    /// The request was queued.
+    Queued,
+    /// A watched key was changed, so nothing has run.
+    Changed,
 }
 
 /// Bounds on what is parsed. Which of them hold depends on what the session may do.
@@ -250,6 +271,12 @@ pub trait Wire: Sized + 'static {
         limits: &ParseLimits,
         burst: &mut Burst,
     ) -> Result<(), Self::Refusal>;
+
+    /// Answers a request that queues requests or was queued. A wire without commands of route
+    /// `queue` need not say anything.
+    fn outcome(outcome: Outcome, reply: &mut Reply<'_, Self>) {
+        let _ = (outcome, reply);
+    }
 
     /// Writes the head of a list of `len` elements.
     fn list(reply: &mut Reply<'_, Self>, len: usize);

@@ -26,6 +26,7 @@ impl Writer<'_> {
             Role::Store => quote_spanned! {
                 param.ty.span() => ::kevy_rt::Has::<#store>::part(&*store, cx)
             },
+            Role::Tx => quote!(&tx),
             Role::Cx => quote!(cx),
             Role::Reply => quote!(&mut ::kevy_rt::Reply::new(out, cx)),
             Role::Argument(index) => argument(index).into_token_stream(),
@@ -52,6 +53,36 @@ impl Writer<'_> {
     /// Where a mistake in what the handler returns is told.
     pub(super) fn output_span(&self) -> Span {
         self.command.output().map_or(self.command.signature.ident.span(), Spanned::span)
+    }
+
+    /// The handler of a transaction: a task that parses, calls, awaits, encodes.
+    pub(super) fn start(&self) -> TokenStream {
+        let (name, parse) = (self.function("start"), self.function("parse"));
+        let (store, wire) = (&self.set.attr.store, self.wire());
+        let (bindings, call, encode) = (self.bindings(), self.call(), self.encode());
+        quote! {
+            fn #name<AnyStore: ::kevy_rt::Has<#store>>(
+                start: ::kevy_rt::TxStart<AnyStore>,
+            ) -> ::kevy_rt::Task {
+                ::std::boxed::Box::pin(async move {
+                    let mut out = ::kevy_rt::Out::default();
+                    let tx = start.tx::<#store>();
+                    match #parse(start.args()) {
+                        ::core::result::Result::Ok(#bindings) => {
+                            let answer = #call.await;
+                            #encode(answer, &mut start.reply::<#wire>(&mut out));
+                        }
+                        ::core::result::Result::Err(refusal) => {
+                            ::kevy_rt::Encode::<#wire>::encode(
+                                refusal,
+                                &mut start.reply::<#wire>(&mut out),
+                            );
+                        }
+                    }
+                    out
+                })
+            }
+        }
     }
 
     /// Parse, call, encode. Under `keys` for the key `index`.

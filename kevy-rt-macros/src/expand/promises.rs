@@ -7,12 +7,11 @@ use syn::spanned::Spanned;
 use super::Writer;
 use super::types::with_lifetime;
 use crate::ast::{Argument, Split};
-use crate::attr::{Keys, Number, Route};
+use crate::attr::{Keys, Number, Route, TxKeys};
 
 impl Writer<'_> {
     /// The route's keys are keys at the positions that it says, and no others are hidden.
     pub(super) fn promises(&self) -> Vec<TokenStream> {
-        let wire = &self.set.attr.wire;
         let mut promises = Vec::new();
         let (key, before) = match self.command.route() {
             Some(Route::Single(position)) => (Some(*position), 0..self.before(*position)),
@@ -24,6 +23,10 @@ impl Writer<'_> {
             }
             _ => (None, 0..0),
         };
+        if let Some(Route::Tx(keys)) = self.command.route() {
+            promises.extend(self.promise_of_tx(keys));
+            return promises;
+        }
         if let (Some(position), false) = (key, before.is_empty()) {
             let advice = format!(
                 "`{}` has another number of arguments before its key than the route says",
@@ -45,21 +48,43 @@ impl Writer<'_> {
                     const _: () = { const fn key<'a>() { ::kevy_rt::is_key::<#ty>() } key() };
                 });
             } else if !arg.is("bool") {
-                let advice = format!(
-                    "a key hides in the type of `{}`: take a `Key<'_>` that the route names",
-                    arg.name
-                );
-                promises.push(quote_spanned! { arg.ty.span() =>
-                    const _: () = {
-                        const fn has_key<'a>() -> bool {
-                            <#ty as ::kevy_rt::Arg<'a, #wire>>::HAS_KEY
-                        }
-                        assert!(!has_key(), #advice)
-                    };
-                });
+                promises.push(self.promise_of_no_key(arg));
             }
         }
         promises
+    }
+
+    fn promise_of_no_key(&self, arg: &Argument) -> TokenStream {
+        let (wire, ty) = (&self.set.attr.wire, with_lifetime(&arg.ty, "'a"));
+        let advice = format!(
+            "a key hides in the type of `{}`: take a `Key<'_>` that the route names",
+            arg.name
+        );
+        quote_spanned! { arg.ty.span() =>
+            const _: () = {
+                const fn has_key<'a>() -> bool {
+                    <#ty as ::kevy_rt::Arg<'a, #wire>>::HAS_KEY
+                }
+                assert!(!has_key(), #advice)
+            };
+        }
+    }
+
+    /// A transaction's listed positions are keys, and others aren't.
+    fn promise_of_tx(&self, keys: &TxKeys) -> Vec<TokenStream> {
+        let TxKeys::At(positions) = keys else { return Vec::new() };
+        let named: Vec<_> =
+            positions.iter().filter_map(|position| self.command.at(position.value)).collect();
+        let promises = self.command.args.iter().filter(|arg| !arg.is("bool")).map(|arg| {
+            let ty = with_lifetime(&arg.ty, "'a");
+            if named.iter().any(|named| std::ptr::eq(*named, arg)) {
+                return quote_spanned! { arg.ty.span() =>
+                    const _: () = { const fn key<'a>() { ::kevy_rt::is_key::<#ty>() } key() };
+                };
+            }
+            self.promise_of_no_key(arg)
+        });
+        promises.collect()
     }
 
     /// How many arguments come before the one at `position`.

@@ -6,7 +6,7 @@ use quote::quote;
 use super::Writer;
 use super::types::as_written;
 use crate::ast::Argument;
-use crate::attr::{Gather, Keys, Number, Route};
+use crate::attr::{Gather, Keys, Number, Route, TxKeys};
 
 impl Writer<'_> {
     /// One record per name.
@@ -22,6 +22,11 @@ impl Writer<'_> {
         let wake = match command.attr.wake.and_then(|wake| u16::try_from(wake.value).ok()) {
             Some(wake) => quote!(::core::option::Option::Some(#wake)),
             None => quote!(::core::option::Option::None),
+        };
+        let queueing = match &command.attr.queued {
+            None => quote!(Queued),
+            Some(word) if word == "at_once" => quote!(AtOnce),
+            Some(_) => quote!(Never),
         };
         let flags = &command.attr.flags;
         let meta = command.attr.meta.iter().map(|(key, text)| quote!((#key, #text)));
@@ -42,6 +47,7 @@ impl Writer<'_> {
                             write: #write,
                             wake: #wake,
                             barrier: #barrier,
+                            queueing: ::kevy_rt::Queueing::#queueing,
                             flags: &[#(#flags),*],
                             meta: &[#(#meta),*],
                             arguments: &[#(#arguments),*],
@@ -58,7 +64,7 @@ impl Writer<'_> {
         let command = self.command;
         let many = quote!(::kevy_rt::MANY);
         let has_options = command.options().next().is_some();
-        let Route::Keys(keys) = route else {
+        let (Route::Keys(keys) | Route::Queue(_, Some(keys))) = route else {
             let min = self.count("MIN", command.words(), command.positional());
             let max = match has_options {
                 true => many,
@@ -98,12 +104,40 @@ impl Writer<'_> {
                 quote!(::kevy_rt::Route::All { loose: #loose })
             }
             Route::At(path) => quote!(::kevy_rt::Route::At(#path)),
+            Route::Tx(TxKeys::At(positions)) => {
+                let positions = positions.iter().map(|position| position.value as u16);
+                quote!(::kevy_rt::Route::Tx(::kevy_rt::TxKeys::At(&[#(#positions),*])))
+            }
+            Route::Tx(TxKeys::Range(keys)) => {
+                let range = key_range(keys);
+                quote!(::kevy_rt::Route::Tx(::kevy_rt::TxKeys::Range(#range)))
+            }
+            Route::Tx(TxKeys::Found(path)) => {
+                quote!(::kevy_rt::Route::Tx(::kevy_rt::TxKeys::Found(#path)))
+            }
+            Route::Queue(_, Some(keys)) => {
+                let range = key_range(keys);
+                quote!(::kevy_rt::Route::Keys(#range))
+            }
+            Route::Queue(_, None) => quote!(::kevy_rt::Route::Local),
         }
     }
 
     fn run(&self, route: &Route) -> TokenStream {
         let (answer, wire) = (self.function("answer"), self.wire());
+        let start = self.function("start");
         let gather = match (route, &self.command.attr.gather) {
+            (Route::Tx(_), _) => return quote!(::kevy_rt::Run::Tx(#start::<AnyStore>)),
+            (Route::Queue(verb, _), _) => {
+                let verb = match verb.to_string().as_str() {
+                    "open" => quote!(Open),
+                    "run" => quote!(Run),
+                    "drop" => quote!(Drop),
+                    "watch" => quote!(Watch),
+                    _ => quote!(Unwatch),
+                };
+                return quote!(::kevy_rt::Run::Queue(::kevy_rt::QueueVerb::#verb));
+            }
             (Route::Session, _) => {
                 return quote!(::kevy_rt::Run::Session(#answer::<AnyStore, AnySession>));
             }

@@ -43,7 +43,7 @@ impl VisitMut for Named {
     /// Of the runtime's own types it is known that they have a lifetime.
     fn visit_path_segment_mut(&mut self, segment: &mut syn::PathSegment) {
         syn::visit_mut::visit_path_segment_mut(self, segment);
-        if !["Key", "Value", "Rest"].iter().any(|word| segment.ident == word) {
+        if !["Key", "Keys", "Value", "Rest"].iter().any(|word| segment.ident == word) {
             return;
         }
         let lifetime = &self.0;

@@ -19,7 +19,12 @@ use crate::gather::PartOut;
 use crate::input::GATHER_BYTES;
 use crate::reactor::Incoming;
 use crate::reaper;
+use crate::shard::transact::Schedule;
 use crate::shared::{Mark, Out, Shared, Value};
+use crate::tx::entries::EntryId;
+use crate::tx::hop::Hop;
+use crate::tx::stamp::Stamp;
+use crate::tx::watch::WatchId;
 
 /// A range of one of a batch's lists.
 type Range = (u32, u32);
@@ -66,6 +71,26 @@ pub(crate) enum Item<S: 'static, Socket> {
     },
     /// A connection that was accepted elsewhere and is to live here.
     Adopt(Option<Incoming<Socket>>),
+    /// A transaction asks for its place in the owner's order. Taken out by the owner.
+    Schedule(Option<Box<Schedule<S>>>),
+    /// A transaction's order, for the entry that it has there.
+    Fix { entry: EntryId, order: Stamp },
+    /// A further hop of a transaction, for the entry that it has there.
+    Hop { entry: EntryId, hop: Hop<S> },
+    /// A transaction is through with the owner.
+    End { entry: EntryId },
+    /// Keys are not watched any more.
+    Unwatch(WatchId),
+    /// The owner's answer to a schedule: its stamp, or that its store has no room.
+    Scheduled { tx: u32, visit: u16, entry: Option<EntryId>, stamp: Stamp, is_refused: bool },
+    /// The owner's answer to a hop, with that to the schedule if it came with it.
+    Ran { tx: u32, visit: u16, hop: Hop<S>, scheduled: Option<(Stamp, Option<EntryId>)> },
+    /// The reply to a request that had to wait on its owner.
+    Late { conn: ConnId, number: u64, reply: Box<Out> },
+    /// A request that has to wait on its owner: its reply comes later.
+    Waits,
+    /// It was taken in.
+    Done,
 }
 
 /// One message between two shards.
@@ -152,7 +177,7 @@ impl<S: 'static, Socket> Batch<S, Socket> {
             Item::Request(ticket, _) | Item::Part { ticket, .. } => {
                 (ticket.hashes, ticket.call.scope)
             }
-            Item::Adopt(_) => ((0, 0), 0),
+            _ => ((0, 0), 0),
         };
         self.hashes[hashes.0 as usize..hashes.1 as usize].iter().map(move |&hash| (hash, scope))
     }

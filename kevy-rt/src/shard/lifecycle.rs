@@ -114,10 +114,15 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             is_ended: false,
             is_dirty: false,
             stall: Stall::No,
+            is_special: false,
+            unfixed: None,
+            queued: None,
+            watching: None,
             kept: None,
             closing,
             counted_memory: 0,
         });
+        conn.attend();
         mark_dirty(&mut conn, &mut self.dirty);
         server.conns.borrow_mut().give_back(conn);
     }
@@ -166,6 +171,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
     /// Lets go of a lent connection. Answers that are still to come find it gone.
     pub(super) fn release(&mut self, mut conn: Box<Conn>) {
         self.client_memory -= std::mem::take(&mut conn.counted_memory) as isize;
+        self.engine.unwatch(&mut conn);
         self.engine.keep_output(std::mem::take(&mut conn.out));
         self.reactor.close(conn.transport);
         let server = &self.engine.server;
@@ -179,7 +185,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
     /// Counts what a lent connection holds, and closes the largest one if all of the process's
     /// hold too much.
     pub(super) fn count_memory(&mut self, conn: &mut Conn) {
-        let held = conn.input.memory() + conn.output_bytes();
+        let held = conn.held_memory();
         let held = if held < COUNTED_BYTES { 0 } else { held };
         if held == conn.counted_memory {
             return;
@@ -260,7 +266,9 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             conn.is_ended = true;
             mark_dirty(conn, &mut self.dirty);
         }
-        if conns.len() == 0 && !draining.is_reported {
+        // Transactions run to their end, whoever has left.
+        let is_idle = self.engine.transactions.is_idle();
+        if conns.len() == 0 && is_idle && !draining.is_reported {
             draining.is_reported = true;
             self.engine.server.process.shard_drained();
         }

@@ -6,6 +6,7 @@ mod lifecycle;
 mod outbox;
 mod plan;
 pub(crate) mod run;
+mod transact;
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,7 +21,7 @@ use crate::reactor::{Event, Reactor};
 use crate::shared::Out;
 use crate::sys::thread_cpu_ns;
 
-pub(crate) use batch::Batch;
+pub(crate) use batch::{Batch, Call};
 use idle::{Idle, LONGEST_SLEEP};
 use run::Engine;
 
@@ -202,7 +203,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
                     self.take_home(source, batch);
                 } else {
                     self.engine.server.metrics.batches_received.add(1);
-                    self.engine.run_batch(&mut batch, &mut self.adopted);
+                    self.engine.run_batch(source, &mut batch, &mut self.adopted);
                     self.mesh.send(source, batch);
                 }
             }
@@ -210,17 +211,27 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         while let Some(incoming) = self.adopted.pop() {
             self.adopt(incoming, false);
         }
+        self.note_touched();
         had_any
     }
 
     /// Hands the answers of a batch on, and lets those go on who waited for credits.
     fn take_home(&mut self, source: usize, mut batch: Mail<C, R>) {
         self.engine.outbox.settle(source, &batch);
-        let dirty = &mut self.dirty;
-        self.engine.take_home(&mut batch, |conn| mark_dirty(conn, dirty));
+        self.engine.take_home(source, &mut batch);
         self.engine.outbox.recycle(batch);
         for id in std::mem::take(&mut self.engine.waiting_for_credits) {
             if let Some(conn) = self.engine.server.conns.borrow_mut().get_mut(id) {
+                mark_dirty(conn, &mut self.dirty);
+            }
+        }
+    }
+
+    /// Puts those on the list that mail had something for.
+    fn note_touched(&mut self) {
+        let mut conns = self.engine.server.conns.borrow_mut();
+        for id in self.engine.touched.drain(..) {
+            if let Some(conn) = conns.get_mut(id) {
                 mark_dirty(conn, &mut self.dirty);
             }
         }
@@ -254,10 +265,11 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
 
     /// Gives a connection back after its requests ran, and runs those that need it in the table.
     fn after_requests(&mut self, mut conn: Box<Conn>) {
-        while conn.stall == Stall::All {
+        while conn.stall == Stall::Table {
             let id = conn.id;
             self.engine.server.conns.borrow_mut().give_back(conn);
-            self.engine.run_all(id);
+            self.engine.run_kept_request(id);
+            self.note_touched();
             let lent = self.engine.server.conns.borrow_mut().lend(id);
             let Some(returned) = lent else { return };
             conn = returned;
@@ -315,7 +327,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             conn.is_dirty = false;
             if self.may_resume(&conn) {
                 self.engine.resume(&mut conn);
-                if conn.stall == Stall::All {
+                if conn.stall == Stall::Table {
                     self.after_requests(conn);
                     continue;
                 }
@@ -425,7 +437,8 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
                     conn.output_bytes() < self.engine.server.limits.get().output_soft_bytes
                 }
                 Stall::Barrier => conn.queue.is_empty(),
-                Stall::All | Stall::Turn => true,
+                Stall::Order => conn.unfixed.is_none(),
+                Stall::Table | Stall::Turn => true,
             }
     }
 
@@ -497,8 +510,10 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
 }
 
 impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
+    /// The time of a transaction may run ahead of this shard's clock, and nobody behind it sees an
+    /// earlier one.
     fn begin(&mut self, now_ms: u64) {
-        if now_ms != self.now_ms {
+        if now_ms > self.now_ms {
             self.now_ms = now_ms;
             self.store.begin(now_ms);
         }

@@ -67,6 +67,16 @@ impl<S: 'static, Socket> Outbox<S, Socket> {
         self.batch(target).items.push(item);
     }
 
+    /// Adds the first item of a transaction's visit, which is open until [`Outbox::close_visit`].
+    pub(crate) fn open_visit(&mut self, target: usize, item: Item<S, Socket>) {
+        self.push(target, item);
+    }
+
+    /// Takes back the credit of a visit, or of a request that had to wait there.
+    pub(crate) fn close_visit(&mut self, target: usize) {
+        self.lanes[target].open -= 1;
+    }
+
     /// Adds what needs no answer.
     pub(crate) fn push_free(&mut self, target: usize, item: Item<S, Socket>) {
         self.batch(target).items.push(item);

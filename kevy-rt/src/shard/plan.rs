@@ -127,6 +127,14 @@ impl<S: Store> Plan<S> {
                     Some(_) => Where::Several,
                 }
             }
+            Route::Tx(keys) => {
+                keys.each(args, |position| {
+                    let (hash, owner) = placement.of::<S>(args.get(position).unwrap_or(b""));
+                    self.hashes.push(hash);
+                    self.owners.push(owner);
+                });
+                Where::Several
+            }
             Route::All { .. } if placement.shards == 1 => Where::Here,
             Route::All { .. } => Where::Several,
             Route::At(shard) => {

@@ -7,58 +7,29 @@ use std::time::Instant;
 
 use tracing::error;
 
-use crate::args::{Args, Span};
+use crate::args::Args;
 use crate::commands::{
-    CheckFn, Command, CommandInfo, Commands, Place, Port, ReplyMode, Route, Run, RunFn, SessionFn,
-    SessionState, Store,
+    CheckFn, Command, CommandInfo, Commands, PartFn, Place, Port, ReplyMode, Route, Run, RunFn,
+    SessionFn, SessionState, Store,
 };
 use crate::conn::{Closing, Conn, ConnFacts, ConnId, Stall};
 use crate::cx::{Cx, Server};
 use crate::gather::{PartOut, Plan as PartPlan};
 use crate::hash::KeyHasher;
+use crate::kept::Kept;
 use crate::metrics::TIMED_EVERY;
 use crate::reactor::Incoming;
 use crate::reaper;
 use crate::reply_queue::Gather;
 use crate::shard::TURN_REQUESTS;
-use crate::shard::batch::{ArgsWriter, Batch, Call, Item, Ticket};
+use crate::shard::batch::{Batch, Call, Item, Ticket};
 use crate::shard::outbox::Outbox;
 use crate::shard::plan::{Known, Placement, Plan, Planned, Where, prefetch_all};
-use crate::shared::{Mark, Out, Shared, Value};
+use crate::shard::transact::{Transactions, parts_of, spoil};
+use crate::shared::{Mark, Out};
 use crate::table::Found;
+use crate::tx::fault::{self, Fault};
 use crate::wire::{BURST_REQUESTS, Burst, Refusal, Resume};
-
-/// A request that was parsed and has to wait: its arguments, kept until the connection goes on.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    bytes: Vec<u8>,
-    spans: Vec<Span>,
-    large: Vec<Shared>,
-}
-
-impl Kept {
-    fn new(args: Args<'_>) -> Self {
-        let mut kept = Kept { bytes: Vec::new(), spans: Vec::new(), large: Vec::new() };
-        for index in 0..args.len() {
-            match args.value(index) {
-                Some(Value::Shared(shared)) => {
-                    kept.spans.push(Span::large(kept.large.len(), shared.len()));
-                    kept.large.push(shared.clone());
-                }
-                value => {
-                    let bytes = value.map_or(&b""[..], |value| value.bytes());
-                    kept.spans.push(Span::new(kept.bytes.len(), bytes.len()));
-                    kept.bytes.extend_from_slice(bytes);
-                }
-            }
-        }
-        kept
-    }
-
-    fn args(&self) -> Args<'_> {
-        Args::new(&self.bytes, &self.spans, &self.large)
-    }
-}
 
 /// What of a turn all requests share: the parts of a shard that running them needs.
 pub(crate) struct Engine<C: Commands, Socket> {
@@ -67,11 +38,14 @@ pub(crate) struct Engine<C: Commands, Socket> {
     pub(crate) outbox: Outbox<C::Store, Socket>,
     pub(crate) hasher: KeyHasher,
     pub(crate) now_ms: u64,
-    ports: &'static [Port<C::Store>],
+    pub(super) ports: &'static [Port<C::Store>],
     /// Index of each port's first command among the process's.
-    first_command: Vec<u32>,
+    pub(super) first_command: Vec<u32>,
     burst: Burst,
-    plan: Plan<C::Store>,
+    pub(super) plan: Plan<C::Store>,
+    pub(super) transactions: Transactions<C::Store>,
+    /// Connections that mail had something for.
+    pub(super) touched: Vec<ConnId>,
     /// Where a reply is written that can't go to its connection's output yet.
     scratch: Out,
     parts: Vec<PartOut>,
@@ -84,11 +58,11 @@ pub(crate) struct Engine<C: Commands, Socket> {
     pub(crate) waiting_for_credits: Vec<crate::conn::ConnId>,
 }
 
-/// A request for all shards, the number of its slot, and who sent it.
-type StartedAll<S> = (Box<Kept>, Call<S>, u64, ConnFacts);
+/// A request for all shards, and who sent it.
+pub(super) type StartedAll<S> = (Box<Kept>, Call<S>, ConnFacts);
 
 /// What became of a request.
-enum Ran {
+pub(super) enum Ran {
     /// It is answered, or under way.
     Done,
     /// It can't be taken now: its connection waits.
@@ -96,7 +70,8 @@ enum Ran {
 }
 
 impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
-    pub(crate) fn new(store: C::Store, server: Server, hasher: KeyHasher) -> Self {
+    pub(crate) fn new(mut store: C::Store, server: Server, hasher: KeyHasher) -> Self {
+        store.attach(&server.changes);
         let shards = server.place.shards;
         let ports = C::ports();
         let mut first_command = Vec::new();
@@ -115,6 +90,8 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             first_command,
             burst: Burst::default(),
             plan: Plan::default(),
+            transactions: Transactions::default(),
+            touched: Vec::new(),
             scratch: Out::default(),
             parts: Vec::new(),
             outputs: Vec::new(),
@@ -128,18 +105,23 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         &self.ports[conn.port as usize]
     }
 
-    fn cx<'a>(&'a self, conn: Option<&'a Conn>, scope: u64) -> Cx<'a> {
+    pub(super) fn cx<'a>(&'a self, conn: Option<&'a Conn>, scope: u64) -> Cx<'a> {
         Cx { now_ms: self.now_ms, scope, server: &self.server, conn: conn.map(|conn| &conn.facts) }
     }
 
     /// What a connection's request calls; `index` is the command's in the port's table.
     #[inline]
-    fn call(&self, conn: &Conn, command: &'static Command<C::Store>, index: u32) -> Call<C::Store> {
+    pub(super) fn call(
+        &self,
+        conn: &Conn,
+        command: &'static Command<C::Store>,
+        index: u32,
+    ) -> Call<C::Store> {
         let index = self.first_command[conn.port as usize] + index;
         Call { command, index, port: conn.port, scope: conn.state.scope }
     }
 
-    fn placement(&self) -> Placement<'_> {
+    pub(super) fn placement(&self) -> Placement<'_> {
         let place = self.server.place;
         Placement { hasher: &self.hasher, me: place.shard, shards: place.shards }
     }
@@ -160,7 +142,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         if conn.closing != Closing::No {
             return;
         }
-        lend_output(conn, &mut self.outputs);
+        self.lend_output(conn);
         let mut bytes = &bytes[conn.input.feed(bytes)..];
         // A request that was cut is put together with as little as it takes; what follows it is
         // parsed where it lies.
@@ -190,7 +172,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     /// Goes on with a connection that waited: first the request that did, then its input.
     pub(crate) fn resume(&mut self, conn: &mut Conn) {
         conn.stall = Stall::No;
-        lend_output(conn, &mut self.outputs);
+        self.lend_output(conn);
         if let Some(kept) = conn.kept.take() {
             let port = self.port(conn);
             self.plan.clear();
@@ -333,6 +315,16 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         at.get()
     }
 
+    /// An idle connection holds no output buffer; one that gets requests borrows one.
+    #[inline]
+    pub(super) fn lend_output(&mut self, conn: &mut Conn) {
+        if conn.out.capacity() == 0
+            && let Some(out) = self.outputs.pop()
+        {
+            conn.out = out;
+        }
+    }
+
     #[cold]
     fn note_stall(&mut self, conn: &Conn) {
         match conn.stall {
@@ -361,8 +353,8 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         if conn.output_bytes() >= self.server.limits.get().output_soft_bytes {
             return Ran::Stalled(Stall::Output);
         }
-        if (conn.state.restricted || command.info.barrier)
-            && let Some(ran) = self.hold_back(conn, port, command, index)
+        if (conn.is_special || command.info.barrier || self.server.limits.get().strict_pipelines)
+            && let Some(ran) = self.hold_back(conn, port, plan, request, args)
         {
             return ran;
         }
@@ -372,6 +364,9 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             (Where::Here, Run::One(run) | Run::Gather { whole: run, .. })
                 if !matches!(command.info.route, Route::All { .. }) =>
             {
+                if self.transactions.entries > 0 && self.must_wait(call, args) {
+                    return self.wait_here(conn, call, args);
+                }
                 self.run_here(conn, call, *run, args);
                 Ran::Done
             }
@@ -379,13 +374,19 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 self.run_session(conn, call, *run, args);
                 Ran::Done
             }
-            (Where::There(owner), _) => self.send(conn, owner, call, args),
             (Where::Several, Run::Gather { check, .. })
                 if !matches!(command.info.route, Route::All { .. }) =>
             {
                 self.scatter(conn, call, *check, args, plan.owners(request))
             }
-            _ => self.before_all(),
+            (Where::There(owner), Run::One(_) | Run::Gather { .. }) => {
+                self.send(conn, owner, call, args)
+            }
+            (_, Run::Queue(verb)) if !Self::starts_transaction(conn, *verb) => {
+                self.run_queue_verb(conn, port, call, *verb)
+            }
+            (_, Run::Tx(_)) => self.before_table(plan.owners(request).iter().copied()),
+            _ => self.before_table(0..self.server.place.shards as u16),
         }
     }
 
@@ -416,33 +417,18 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             }
             Known::Command(..) => {}
         }
+        spoil(conn);
         answer(conn, &mut reply);
         self.scratch = reply;
         Ran::Done
     }
 
-    /// What comes before a request of a session in an unusual state, or before a barrier.
+    /// A request of a connection here waits for transactions that want its keys.
     #[cold]
-    fn hold_back(
-        &mut self,
-        conn: &mut Conn,
-        port: &'static Port<C::Store>,
-        command: &'static Command<C::Store>,
-        index: u32,
-    ) -> Option<Ran> {
-        if command.info.barrier && !conn.queue.is_empty() {
-            return Some(Ran::Stalled(Stall::Barrier));
-        }
-        if conn.state.restricted
-            && let Err(refusal) = conn.session.admit(&command.info)
-        {
-            let mut reply = Out::default();
-            (port.refuse)(refusal, conn.state.scope, &mut reply);
-            self.count_rejected(self.call(conn, command, index).index);
-            answer(conn, &mut reply);
-            return Some(Ran::Done);
-        }
-        None
+    fn wait_here(&mut self, conn: &mut Conn, call: Call<C::Store>, args: Args<'_>) -> Ran {
+        let number = conn.queue.wait(take_muted(&mut conn.state));
+        self.defer(call, args, (self.server.place.shard as u16, conn.id, number));
+        Ran::Done
     }
 
     /// Runs a request on this shard's store, for a connection of this shard.
@@ -468,7 +454,12 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
 
     /// Whether the store takes a request: one that may write is asked for.
     #[inline]
-    fn admits(&mut self, call: Call<C::Store>, conn: Option<&ConnFacts>, args: Args<'_>) -> bool {
+    pub(super) fn admits(
+        &mut self,
+        call: Call<C::Store>,
+        conn: Option<&ConnFacts>,
+        args: Args<'_>,
+    ) -> bool {
         let info = &call.command.info;
         let cx = Cx { now_ms: self.now_ms, scope: call.scope, server: &self.server, conn };
         !info.write || self.store.admit(&cx, info, args)
@@ -476,21 +467,21 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
 
     /// Answers a request that the store has no room for.
     #[cold]
-    fn refuse_room(&self, call: Call<C::Store>, out: &mut Out) {
+    pub(super) fn refuse_room(&self, call: Call<C::Store>, out: &mut Out) {
         (self.ports[call.port as usize].refuse)(Refusal::NoRoom, call.scope, out);
         self.count_rejected(call.index);
     }
 
     /// Counts a request whose handler was not called.
     #[cold]
-    fn count_rejected(&self, index: u32) {
+    pub(super) fn count_rejected(&self, index: u32) {
         self.server.stats[index as usize].rejected.add(1);
         self.server.metrics.error_replies.add(1);
     }
 
     /// Counts a request that ran.
     #[inline]
-    fn count_run(&self, index: u32, has_failed: bool) {
+    pub(super) fn count_run(&self, index: u32, has_failed: bool) {
         let stats = &self.server.stats[index as usize];
         stats.calls.add(1);
         if has_failed {
@@ -501,7 +492,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
 
     /// Runs a whole request's handler, and counts.
     #[inline]
-    fn run_whole(
+    pub(super) fn run_whole(
         &mut self,
         call: Call<C::Store>,
         run: RunFn<C::Store>,
@@ -512,6 +503,19 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         if !self.admits(call, conn, args) {
             return self.refuse_room(call, out);
         }
+        self.run_admitted(call, run, conn, args, out);
+    }
+
+    /// The same for a request that the store has room for.
+    #[inline]
+    pub(super) fn run_admitted(
+        &mut self,
+        call: Call<C::Store>,
+        run: RunFn<C::Store>,
+        conn: Option<&ConnFacts>,
+        args: Args<'_>,
+        out: &mut Out,
+    ) {
         let cx = Cx { now_ms: self.now_ms, scope: call.scope, server: &self.server, conn };
         let errors = out.errors();
         self.until_timed -= 1;
@@ -535,21 +539,40 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         run: SessionFn<C::Store>,
         args: Args<'_>,
     ) {
-        let (mut reply, facts) = (Out::default(), Some(&conn.facts));
-        if !self.admits(call, facts, args) {
-            self.refuse_room(call, &mut reply);
-            return answer(conn, &mut reply);
-        }
-        let cx = Cx { now_ms: self.now_ms, scope: call.scope, server: &self.server, conn: facts };
-        let session: &mut dyn Any = &mut *conn.session;
-        run(session, &mut self.store, &cx, args, &mut reply);
-        self.count_run(call.index, reply.errors() != 0);
-        conn.state = conn.session.state();
+        let mut reply = Out::default();
+        let said = conn.state.reply;
+        self.run_session_request(conn, call, run, args, &mut reply);
         // A session that just turned replies off, or on, means its own reply too.
         match conn.state.reply {
             ReplyMode::SkipNext => {}
             _ => answer(conn, &mut reply),
         }
+        debug_assert!(said != ReplyMode::SkipNext, "it is told once");
+    }
+
+    /// Runs a request that may change its session, and looks at what has become of that.
+    pub(super) fn run_session_request(
+        &mut self,
+        conn: &mut Conn,
+        call: Call<C::Store>,
+        run: SessionFn<C::Store>,
+        args: Args<'_>,
+        reply: &mut Out,
+    ) {
+        if !self.admits(call, Some(&conn.facts), args) {
+            return self.refuse_room(call, reply);
+        }
+        let (now_ms, server) = (self.now_ms, &self.server);
+        let cx = Cx { now_ms, scope: call.scope, server, conn: Some(&conn.facts) };
+        let session: &mut dyn Any = &mut *conn.session;
+        run(session, &mut self.store, &cx, args, reply);
+        self.count_run(call.index, reply.errors() != 0);
+        conn.state = conn.session.state();
+        if conn.state.drops_queue {
+            conn.queued = None;
+            self.unwatch(conn);
+        }
+        conn.attend();
         let mine = conn.facts.id;
         self.server.closing.borrow_mut().retain(|&(id, flush)| {
             if id == mine {
@@ -589,51 +612,8 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         if !self.passes(conn, call, check, args) {
             return Ran::Done;
         }
-        let me = self.server.place.shard as u16;
-        let (mut shards, mut plan) = (Vec::new(), PartPlan::default());
-        for owner in owners {
-            let part = shards.iter().position(|shard| shard == owner).unwrap_or_else(|| {
-                shards.push(*owner);
-                shards.len() - 1
-            });
-            plan.part_of.push(part as u16);
-        }
-        // The request of part `part`: what precedes the keys, its own keys, what follows them.
-        let part_of = std::mem::take(&mut plan.part_of);
-        let write = |writer: &mut ArgsWriter<'_, C::Store, Socket>, part: usize| {
-            writer.range(args, 0, range.first as usize);
-            for (key, _) in part_of.iter().enumerate().filter(|(_, of)| usize::from(**of) == part) {
-                let start = range.start_of(key);
-                writer.range(args, start, start + range.step as usize);
-                writer.hash(args.hashes()[key]);
-            }
-            writer.range(args, range.end(args.len()), args.len());
-        };
-        let number = self.open_gather(conn, call, shards.len());
-        let mut own = None;
-        for (part, &owner) in shards.iter().enumerate() {
-            if owner == me {
-                let mut batch = Batch::<C::Store, Socket>::default();
-                let mut writer = batch.writer();
-                write(&mut writer, part);
-                let ticket = writer.ticket(conn.id, number, call);
-                own = Some((part, batch, ticket));
-                continue;
-            }
-            let mut writer = self.outbox.batch(owner as usize).writer();
-            write(&mut writer, part);
-            let ticket = writer.ticket(conn.id, number, call);
-            let answer = self.parts.pop().unwrap_or_default();
-            self.outbox.push(owner as usize, Item::Part { ticket, part: part as u16, answer });
-        }
-        if let Some(gather) = conn.queue.gathering(number) {
-            gather.plan.part_of = part_of;
-        }
-        if let Some((part, batch, ticket)) = own {
-            let mut answer = self.parts.pop().unwrap_or_default();
-            self.run_part(call, Some(&conn.facts), batch.args(&ticket), &mut answer);
-            self.finish_part(conn, number, part, answer);
-        }
+        let (plan, parts) = parts_of(args, range, owners);
+        self.gather(conn, call, plan, parts);
         Ran::Done
     }
 
@@ -659,7 +639,12 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     }
 
     /// Takes a slot for a request of `parts` parts.
-    fn open_gather(&mut self, conn: &mut Conn, call: Call<C::Store>, parts: usize) -> u64 {
+    pub(super) fn open_gather(
+        &mut self,
+        conn: &mut Conn,
+        call: Call<C::Store>,
+        parts: usize,
+    ) -> u64 {
         let Run::Gather { merge, .. } = call.command.run else { unreachable!("routed to several") };
         let muted = take_muted(&mut conn.state);
         let slots = (0..parts).map(|_| PartOut::default()).collect();
@@ -674,7 +659,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         }))
     }
 
-    /// Runs a part. One that the store has no room for is a refusal, and so is one that panics.
+    /// Runs a part. One that the store has no room for is a refusal.
     fn run_part(
         &mut self,
         call: Call<C::Store>,
@@ -682,14 +667,26 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         args: Args<'_>,
         answer: &mut PartOut,
     ) {
+        if self.admits(call, conn, args) {
+            self.run_admitted_part(call, conn, args, answer);
+        } else {
+            answer.refuse(Refusal::NoRoom);
+        }
+    }
+
+    /// The same for a part that the store has room for. One that panics is a refusal.
+    pub(super) fn run_admitted_part(
+        &mut self,
+        call: Call<C::Store>,
+        conn: Option<&ConnFacts>,
+        args: Args<'_>,
+        answer: &mut PartOut,
+    ) {
         let Run::Gather { part, .. } = call.command.run else { unreachable!("sent as a part") };
+        let part: PartFn<C::Store> = part;
         let guarded = AssertUnwindSafe(|| {
-            if self.admits(call, conn, args) {
-                let cx = Cx { now_ms: self.now_ms, scope: call.scope, server: &self.server, conn };
-                part(&mut self.store, &cx, args, answer);
-            } else {
-                answer.refuse(Refusal::NoRoom);
-            }
+            let cx = Cx { now_ms: self.now_ms, scope: call.scope, server: &self.server, conn };
+            part(&mut self.store, &cx, args, answer);
         });
         if catch_unwind(guarded).is_err() {
             survive_panic(&call.command.info);
@@ -698,7 +695,13 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     }
 
     /// Takes in one part of a request's reply; the last one makes the reply.
-    fn finish_part(&mut self, conn: &mut Conn, number: u64, part: usize, answer: PartOut) {
+    pub(super) fn finish_part(
+        &mut self,
+        conn: &mut Conn,
+        number: u64,
+        part: usize,
+        answer: PartOut,
+    ) {
         let Some(gather) = conn.queue.gathering(number) else { return };
         gather.parts[part] = answer;
         gather.open -= 1;
@@ -730,27 +733,56 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         }
     }
 
-    /// A request for all shards waits for the moment when its connection is in the table again, so
-    /// that its handler sees all connections.
-    fn before_all(&mut self) -> Ran {
-        let mut others =
-            (0..self.server.place.shards as u16).filter(|&owner| !self.has_credit(owner));
-        match others.next() {
+    /// A request waits for the moment when its connection is in the table again: handlers that run
+    /// for it see all connections.
+    fn before_table(&self, mut owners: impl Iterator<Item = u16>) -> Ran {
+        match owners.find(|&owner| !self.has_credit(owner)) {
             Some(owner) => Ran::Stalled(Stall::Credits(owner)),
-            None => Ran::Stalled(Stall::All),
+            None => Ran::Stalled(Stall::Table),
         }
     }
 
-    /// Runs a kept request of route `all`, whose connection is in the table.
-    pub(crate) fn run_all(&mut self, id: ConnId) {
+    /// Runs the kept request of a connection that is in the table.
+    pub(crate) fn run_kept_request(&mut self, id: ConnId) {
+        let is_all = {
+            let mut conns = self.server.conns.borrow_mut();
+            let Some(conn) = conns.get_mut(id) else { return };
+            let found = conn.kept.as_ref().map(|kept| self.port(conn).table.find(kept.args()));
+            matches!(
+                found,
+                Some(Found::Command(command, _)) if matches!(command.run, Run::Gather { .. })
+            )
+        };
+        if is_all {
+            self.run_all(id);
+        } else {
+            self.start_transaction(id);
+        }
+    }
+
+    /// Runs a kept request of route `all`. One that wants a cut is a transaction.
+    fn run_all(&mut self, id: ConnId) {
         let lent = self.server.conns.borrow_mut().lend(id);
         let Some(mut conn) = lent else { return };
         let started = self.start_all(&mut conn);
-        self.server.conns.borrow_mut().give_back(conn);
-        let Some((kept, call, number, facts)) = started else { return };
-
+        let Some((kept, call, facts)) = started else {
+            return self.server.conns.borrow_mut().give_back(conn);
+        };
         let args = kept.args();
         let Place { shard: me, shards } = self.server.place;
+        if shards == 1 {
+            self.server.conns.borrow_mut().give_back(conn);
+            return self.run_all_here(id, call, &facts, args);
+        }
+        if matches!(call.command.info.route, Route::All { loose: false })
+            && !fault::is_on(Fault::LooseGather)
+        {
+            let parts = (0..shards as u16).map(|shard| (shard, Kept::new(args))).collect();
+            self.gather(&mut conn, call, PartPlan::default(), parts);
+            return self.server.conns.borrow_mut().give_back(conn);
+        }
+        let number = self.open_gather(&mut conn, call, shards);
+        self.server.conns.borrow_mut().give_back(conn);
         for owner in (0..shards).filter(|&owner| owner != me) {
             let mut writer = self.outbox.batch(owner).writer();
             writer.whole(args);
@@ -758,13 +790,26 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             let answer = self.parts.pop().unwrap_or_default();
             self.outbox.push(owner, Item::Part { ticket, part: owner as u16, answer });
         }
-        let mut reply = Out::default();
         let mut own = self.parts.pop().unwrap_or_default();
-        let guarded = catch_unwind(AssertUnwindSafe(|| match call.command.run {
-            Run::Gather { whole, .. } if shards == 1 => {
-                self.run_whole(call, whole, Some(&facts), args, &mut reply);
-            }
-            _ => self.run_part(call, Some(&facts), args, &mut own),
+        self.run_part(call, Some(&facts), args, &mut own);
+        let lent = self.server.conns.borrow_mut().lend(id);
+        let Some(mut conn) = lent else { return };
+        self.finish_part(&mut conn, number, me, own);
+        self.server.conns.borrow_mut().give_back(conn);
+    }
+
+    /// The only shard is all of them.
+    fn run_all_here(
+        &mut self,
+        id: ConnId,
+        call: Call<C::Store>,
+        facts: &ConnFacts,
+        args: Args<'_>,
+    ) {
+        let Run::Gather { whole, .. } = call.command.run else { return };
+        let mut reply = Out::default();
+        let guarded = catch_unwind(AssertUnwindSafe(|| {
+            self.run_whole(call, whole, Some(facts), args, &mut reply);
         }));
         if guarded.is_err() {
             survive_panic(&call.command.info);
@@ -772,18 +817,13 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             let port = &self.ports[call.port as usize];
             (port.refuse)(Refusal::Panicked, call.scope, &mut reply);
         }
-        let lent = self.server.conns.borrow_mut().lend(id);
-        let Some(mut conn) = lent else { return };
-        if shards == 1 {
-            answer(&mut conn, &mut reply);
-        } else {
-            self.finish_part(&mut conn, number, me, own);
+        if let Some(conn) = self.server.conns.borrow_mut().get_mut(id) {
+            answer(conn, &mut reply);
         }
-        self.server.conns.borrow_mut().give_back(conn);
     }
 
-    /// Takes the request that a connection waits with, a slot for its reply, and a copy of what is
-    /// known of the connection, which is not lent while the request runs.
+    /// Takes the request that a connection waits with, and a copy of what is known of the
+    /// connection, which is not lent while the request runs.
     fn start_all(&mut self, conn: &mut Conn) -> Option<StartedAll<C::Store>> {
         conn.stall = Stall::No;
         let kept = conn.kept.take()?;
@@ -791,19 +831,16 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let Found::Command(command, index) = self.port(conn).table.find(args) else { return None };
         let Run::Gather { check, .. } = command.run else { return None };
         let call = self.call(conn, command, index as u32);
-        let mut number = 0;
-        if self.server.place.shards > 1 {
-            if !self.passes(conn, call, check, args) {
-                return None;
-            }
-            number = self.open_gather(conn, call, self.server.place.shards);
+        if self.server.place.shards > 1 && !self.passes(conn, call, check, args) {
+            return None;
         }
-        Some((kept, call, number, conn.facts.clone()))
+        Some((kept, call, conn.facts.clone()))
     }
 
     /// Runs what another shard sent. Connections that came along are left in `adopted`.
     pub(crate) fn run_batch(
         &mut self,
+        source: usize,
         batch: &mut Batch<C::Store, Socket>,
         adopted: &mut Vec<Incoming<Socket>>,
     ) {
@@ -822,7 +859,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 let guarded = AssertUnwindSafe(|| {
                     while let Some(item) = burst.get_mut(at.get()) {
                         mark.set(replies.mark());
-                        self.run_item(batch, item, &mut replies, adopted);
+                        self.run_item(source, batch, item, &mut replies, adopted);
                         at.set(at.get() + 1);
                     }
                 });
@@ -840,6 +877,9 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 }
             }
         }
+        // Those that have to wait here are answered later, and stay open with their sender.
+        let waiting = items.iter().filter(|item| matches!(item, Item::Waits)).count();
+        batch.requests -= waiting;
         batch.items = items;
         batch.replies = replies;
         batch.is_answered = true;
@@ -848,6 +888,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     #[inline]
     fn run_item(
         &mut self,
+        source: usize,
         batch: &Batch<C::Store, Socket>,
         item: &mut Item<C::Store, Socket>,
         replies: &mut Out,
@@ -859,33 +900,48 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 let (Run::One(run) | Run::Gather { whole: run, .. }) = call.command.run else {
                     unreachable!("a session's request stays with its connection")
                 };
-                self.run_whole(call, run, None, batch.args(ticket), replies);
+                let args = batch.args(ticket);
+                if self.transactions.entries > 0 && self.must_wait(call, args) {
+                    self.defer(call, args, (source as u16, ticket.conn, ticket.number));
+                    *item = Item::Waits;
+                    return;
+                }
+                self.run_whole(call, run, None, args, replies);
                 *end = replies.mark();
             }
             Item::Part { ticket, answer, .. } => {
                 self.run_part(ticket.call, None, batch.args(ticket), answer);
             }
             Item::Adopt(incoming) => adopted.extend(incoming.take()),
+            Item::Schedule(schedule) => {
+                if let Some(schedule) = schedule.take() {
+                    *item = self.schedule(*schedule);
+                    self.advance();
+                }
+            }
+            item => {
+                let item = std::mem::replace(item, Item::Done);
+                self.take_item(source, item);
+            }
         }
     }
 
-    /// Hands the replies of a batch that came home to their connections, which are named in
-    /// `touched`.
-    pub(crate) fn take_home(
-        &mut self,
-        batch: &mut Batch<C::Store, Socket>,
-        mut touched: impl FnMut(&mut Conn),
-    ) {
+    /// Hands the replies of a batch that came home to their connections.
+    pub(crate) fn take_home(&mut self, source: usize, batch: &mut Batch<C::Store, Socket>) {
         let mut start = Mark::default();
         for item in batch.items.drain(..) {
             match item {
                 Item::Request(ticket, end) => {
                     let mut conns = self.server.conns.borrow_mut();
                     if let Some(conn) = conns.get_mut(ticket.conn) {
-                        lend_output(conn, &mut self.outputs);
+                        if conn.out.capacity() == 0
+                            && let Some(out) = self.outputs.pop()
+                        {
+                            conn.out = out;
+                        }
                         let marks = (start, end);
                         conn.queue.finish(ticket.number, &batch.replies, marks, &mut conn.out);
-                        touched(conn);
+                        self.touched.push(ticket.conn);
                     }
                     start = end;
                 }
@@ -893,11 +949,11 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                     let lent = self.server.conns.borrow_mut().lend(ticket.conn);
                     if let Some(mut conn) = lent {
                         self.finish_part(&mut conn, ticket.number, part as usize, answer);
-                        touched(&mut conn);
+                        self.touched.push(ticket.conn);
                         self.server.conns.borrow_mut().give_back(conn);
                     }
                 }
-                Item::Adopt(_) => {}
+                item => self.take_item(source, item),
             }
         }
     }
@@ -916,16 +972,6 @@ const KEPT_PARTS: usize = 256;
 const KEPT_OUTPUTS: usize = 64;
 const KEPT_OUTPUT_BYTES: usize = 256 * 1024;
 
-/// An idle connection holds no output buffer; one that gets requests borrows one.
-#[inline]
-fn lend_output(conn: &mut Conn, outputs: &mut Vec<Out>) {
-    if conn.out.capacity() == 0
-        && let Some(out) = outputs.pop()
-    {
-        conn.out = out;
-    }
-}
-
 /// Puts a finished reply where its turn comes, and empties `reply`.
 pub(crate) fn answer(conn: &mut Conn, reply: &mut Out) {
     if take_muted(&mut conn.state) {
@@ -940,7 +986,7 @@ pub(crate) fn answer(conn: &mut Conn, reply: &mut Out) {
 
 /// Whether the reply to the present request is dropped.
 #[inline]
-fn take_muted(state: &mut SessionState) -> bool {
+pub(super) fn take_muted(state: &mut SessionState) -> bool {
     match state.reply {
         ReplyMode::On => false,
         ReplyMode::Off => true,
@@ -954,7 +1000,7 @@ fn take_muted(state: &mut SessionState) -> bool {
 /// Ends the process after a panic that may have left the store half changed. What was acknowledged
 /// is recovered; what is half done is not kept.
 #[cold]
-fn survive_panic(command: &CommandInfo) {
+pub(super) fn survive_panic(command: &CommandInfo) {
     if command.write {
         error!(command = command.name, "a handler that may have changed the store panicked");
         std::process::abort();

@@ -8,8 +8,9 @@
 use std::collections::BTreeMap;
 
 use kevy_rt::{
-    Args, Burst, CommandInfo, Cx, Encode, Key, KeyHasher, Open, Out, ParseLimits, Place, Refusal,
-    Reply, ReplyMode, Resume, Session, SessionState, Store, Wire, commands, server,
+    Args, Burst, Changes, CommandInfo, Cx, Encode, Key, KeyHasher, Keys, Open, Out, Outcome,
+    ParseLimits, Place, Refusal, Reply, ReplyMode, Resume, Session, SessionState, Store, Tx, Wire,
+    commands, server,
 };
 
 /// Words on a line.
@@ -71,6 +72,14 @@ impl Wire for Lines {
             start = end + 1;
         }
         Ok(())
+    }
+
+    fn outcome(outcome: Outcome, reply: &mut Reply<'_, Self>) {
+        match outcome {
+            Outcome::Done => reply.put(Said("OK")),
+            Outcome::Queued => reply.put(Said("QUEUED")),
+            Outcome::Changed => reply.out().extend(b"_\n"),
+        }
     }
 
     fn list(reply: &mut Reply<'_, Self>, len: usize) {
@@ -136,6 +145,19 @@ impl<T: Encode<Lines>, E: Encode<Lines>> Encode<Lines> for Result<T, E> {
 pub(crate) struct Db {
     pub(crate) map: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(crate) now_ms: u64,
+    pub(crate) changes: Changes,
+}
+
+impl Db {
+    fn put(&mut self, key: Key<'_>, value: &[u8]) {
+        self.changes.changed(0, key);
+        self.map.insert(key.bytes().to_vec(), value.to_vec());
+    }
+
+    fn number(&self, key: Key<'_>) -> u64 {
+        let value = self.map.get(key.bytes()).map_or(&b""[..], |value| value);
+        std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).unwrap_or_default()
+    }
 }
 
 impl Store for Db {
@@ -143,6 +165,10 @@ impl Store for Db {
 
     fn open((): &(), _: Place, _: &KeyHasher) -> Self {
         Db::default()
+    }
+
+    fn attach(&mut self, changes: &Changes) {
+        self.changes = changes.clone();
     }
 
     fn begin(&mut self, now_ms: u64) {
@@ -155,6 +181,7 @@ impl Store for Db {
 pub(crate) struct Memory {
     is_locked: bool,
     reply: ReplyMode,
+    drops_queue: bool,
 }
 
 impl Session for Memory {
@@ -163,7 +190,8 @@ impl Session for Memory {
         if reply == ReplyMode::SkipNext {
             self.reply = ReplyMode::On;
         }
-        SessionState { scope: 0, restricted: self.is_locked, reply }
+        let drops_queue = std::mem::take(&mut self.drops_queue);
+        SessionState { scope: 0, restricted: self.is_locked, reply, drops_queue }
     }
 
     fn admit(&self, command: &CommandInfo) -> Result<(), Refusal> {
@@ -186,8 +214,118 @@ impl Toy {
     /// Sets a key.
     #[command(route = single(1), write)]
     fn set(db: &mut Db, key: Key<'_>, value: &[u8]) -> Said {
-        db.map.insert(key.bytes().to_vec(), value.to_vec());
+        db.put(key, value);
         Said("OK")
+    }
+
+    /// Sets a key; answers what it was.
+    #[command(route = single(1), write)]
+    fn swap(db: &mut Db, key: Key<'_>, value: &[u8]) -> Option<Vec<u8>> {
+        let old = db.map.get(key.bytes()).cloned();
+        db.put(key, value);
+        old
+    }
+
+    /// Appends to a key.
+    #[command(route = single(1), write)]
+    fn append(db: &mut Db, key: Key<'_>, value: &[u8]) -> u64 {
+        let mut all = db.map.get(key.bytes()).cloned().unwrap_or_default();
+        all.extend_from_slice(value);
+        db.put(key, &all);
+        all.len() as u64
+    }
+
+    /// Sets several keys.
+    #[command(route = keys(1.. step 2), write, gather = first)]
+    fn mset(db: &mut Db, key: Key<'_>, value: &[u8]) -> Said {
+        db.put(key, value);
+        Said("OK")
+    }
+
+    /// Takes from one key and adds to another, if there is enough.
+    #[command(route = tx(1, 2), write)]
+    async fn transfer(
+        tx: &Tx<Db>,
+        from: Key<'_>,
+        to: Key<'_>,
+        amount: u64,
+    ) -> Result<u64, Complaint> {
+        let there = tx.on(&from, |db, key| db.number(key)).await;
+        if there < amount {
+            return Err(Complaint("too little".into()));
+        }
+        let taken = tx.on(&from, move |db, key| {
+            let left = db.number(key) - amount;
+            db.put(key, left.to_string().as_bytes());
+            left
+        });
+        let left = taken.await;
+        let given = tx.on(&to, move |db, key| {
+            let sum = db.number(key) + amount;
+            db.put(key, sum.to_string().as_bytes());
+        });
+        given.await;
+        Ok(left)
+    }
+
+    /// The sum of several keys' numbers.
+    #[command(route = tx(found(every_second)))]
+    async fn total(tx: &Tx<Db>, words: Keys<'_, 2>) -> u64 {
+        tx.on_all(words.iter(), |db, key| db.number(key)).await.into_iter().sum()
+    }
+
+    /// Panics on the shard that owns the key.
+    #[command(route = tx(1))]
+    async fn boom_there(tx: &Tx<Db>, key: Key<'_>) -> u64 {
+        tx.on(&key, |_, _| -> u64 { panic!("as asked") }).await
+    }
+
+    /// Panics here, after a hop.
+    #[command(route = tx(1))]
+    async fn boom_here(tx: &Tx<Db>, key: Key<'_>) -> u64 {
+        let number = tx.on(&key, |db, key| db.number(key)).await;
+        assert!(number > u64::MAX - 1, "as asked");
+        number
+    }
+
+    /// Awaits what never comes.
+    #[command(route = tx(1))]
+    async fn hang(tx: &Tx<Db>, key: Key<'_>) -> u64 {
+        tx.on(&key, |db, key| db.number(key)).await;
+        std::future::pending().await
+    }
+
+    /// Requests are queued from here on.
+    #[command(route = queue(open))]
+    fn multi() {}
+
+    /// Runs what was queued.
+    #[command(route = queue(run))]
+    fn exec() {}
+
+    /// Drops what was queued.
+    #[command(route = queue(drop))]
+    fn discard() {}
+
+    /// Lets the next `exec` do nothing if a key changes.
+    #[command(route = queue(watch(1..)))]
+    fn watch(_key: Key<'_>) {}
+
+    /// Drops all watched keys.
+    #[command(route = queue(unwatch))]
+    fn unwatch() {}
+
+    /// Drops what was queued and watched.
+    #[command(route = session, queued = at_once)]
+    fn reset(session: &mut Memory) -> Said {
+        session.drops_queue = true;
+        Said("RESET")
+    }
+
+    /// Can't be queued.
+    #[command(route = local, queued = never)]
+    fn alone(text: &[u8]) -> &[u8] {
+        text
     }
 
     /// Answers a key's value.
@@ -205,6 +343,7 @@ impl Toy {
     /// Removes keys; answers how many there were.
     #[command(route = keys(1..), write, gather = sum)]
     fn del(db: &mut Db, key: Key<'_>) -> u64 {
+        db.changes.changed(0, key);
         u64::from(db.map.remove(key.bytes()).is_some())
     }
 
@@ -332,4 +471,9 @@ server! {
 /// The text of a reply.
 pub(crate) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).expect("toy replies are text")
+}
+
+/// The keys of `total`: every second word, from the first one behind the verb.
+fn every_second(args: Args<'_>, found: &mut Vec<usize>) {
+    found.extend((1..args.len()).step_by(2));
 }

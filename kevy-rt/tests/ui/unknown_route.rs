@@ -16,7 +16,7 @@ impl Set {
         0
     }
 
-    #[command(route = tx(1, 2), write)]
+    #[command(route = scatter(1, 2), write)]
     fn rename(db: &mut Db, from: Key<'_>, to: Key<'_>) -> u64 {
         0
     }

@@ -65,6 +65,7 @@ impl Connection {
     /// Close the connection
     #[command(
         route = session,
+        queued = at_once,
         since = "1.0.0",
         group = "connection",
         complexity = "O(1)",
@@ -79,6 +80,7 @@ impl Connection {
     /// Reset the connection
     #[command(
         route = session,
+        queued = at_once,
         since = "6.2.0",
         group = "connection",
         complexity = "O(1)",
@@ -86,6 +88,7 @@ impl Connection {
     )]
     fn reset(session: &mut Session, config: &Config) -> Status {
         *session = Session::new(config);
+        session.drops_queue = true;
         Status::RESET
     }
 

@@ -42,6 +42,8 @@ pub struct Session {
     pub(crate) is_kept: bool,
     /// Whether its reads are not to count as uses of a key.
     pub(crate) is_unnoticed: bool,
+    /// Whether what it queued and watches is to be dropped now.
+    pub(crate) drops_queue: bool,
     /// Changed from outside when the password is dropped.
     is_authenticated: Cell<bool>,
 }
@@ -76,7 +78,12 @@ impl kevy_rt::Session for Session {
         if reply == ReplyMode::SkipNext {
             self.reply = ReplyMode::On;
         }
-        SessionState { scope: self.dialect.bits(), restricted: !self.is_authenticated(), reply }
+        SessionState {
+            scope: self.dialect.bits(),
+            restricted: !self.is_authenticated(),
+            reply,
+            drops_queue: std::mem::take(&mut self.drops_queue),
+        }
     }
 
     fn admit(&self, command: &CommandInfo) -> Result<(), Refusal> {

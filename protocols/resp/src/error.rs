@@ -80,6 +80,15 @@ impl From<Refusal> for Error {
             Refusal::Denied => Error::new("NOAUTH Authentication required."),
             Refusal::Panicked => Error::new("ERR the command failed inside the server"),
             Refusal::TooManyConnections => Error::new("ERR max number of clients reached"),
+            Refusal::Nested => Error::new("ERR MULTI calls can not be nested"),
+            Refusal::NotQueueing(name) => {
+                Error::bytes(format!("ERR {name} without MULTI").into_bytes())
+            }
+            Refusal::Spoiled => {
+                Error::new("EXECABORT Transaction discarded because of previous errors.")
+            }
+            Refusal::NotQueueable => Error::new("ERR Command not allowed inside a transaction"),
+            Refusal::WatchWhileQueueing => Error::new("ERR WATCH inside MULTI is not allowed"),
             Refusal::NoRoom => {
                 Error::new("OOM command not allowed when used memory > 'maxmemory'.")
             }

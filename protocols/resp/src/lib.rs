@@ -21,7 +21,7 @@ pub use reply::{
 };
 pub use writer::Writer;
 
-use kevy_rt::{Args, Burst, ParseLimits, Reply, Resume, Scope, Wire};
+use kevy_rt::{Args, Burst, Outcome, ParseLimits, Reply, Resume, Scope, Wire};
 
 /// The wire: what Redis clients speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +60,14 @@ impl Wire for Resp {
         burst: &mut Burst,
     ) -> Result<(), Error> {
         parse::parse(input, resume, limits, burst)
+    }
+
+    fn outcome(outcome: Outcome, reply: &mut Reply<'_, Self>) {
+        match outcome {
+            Outcome::Done => reply.put(Status::OK),
+            Outcome::Queued => reply.put(Status::QUEUED),
+            Outcome::Changed => reply.null_array(),
+        }
     }
 
     fn list(reply: &mut Reply<'_, Self>, len: usize) {

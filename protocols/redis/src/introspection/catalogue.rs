@@ -189,6 +189,7 @@ pub(super) mod tests {
         write: false,
         wake: None,
         barrier: false,
+        queueing: kevy_rt::Queueing::Queued,
         flags: &["fast"],
         meta: &[("since", "1.0.0"), ("group", "string"), ("complexity", "O(1)")],
         arguments: &[ArgInfo { name: "key", kind: "Key < '_ >", token: None }],

@@ -1,0 +1,82 @@
+//! A request's arguments that outlive the buffer they came in: kept until the request may run, or on
+//! their way to another shard.
+
+use crate::args::{Args, Span};
+use crate::commands::KeyRange;
+use crate::input::GATHER_BYTES;
+use crate::shared::{Shared, Value};
+
+/// The arguments of one request, with the hashes of its keys.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+    large: Vec<Shared>,
+    hashes: Vec<u64>,
+}
+
+impl Kept {
+    /// All of a request.
+    pub(crate) fn new(args: Args<'_>) -> Self {
+        let mut kept = Kept::default();
+        kept.range(args, 0, args.len());
+        kept.hashes.extend_from_slice(args.hashes());
+        kept
+    }
+
+    /// A request narrowed to some of its keys: what precedes the keys, the arguments of those that
+    /// `is_mine` says, and what follows the keys.
+    pub(crate) fn narrowed(
+        args: Args<'_>,
+        range: KeyRange,
+        is_mine: impl Fn(usize) -> bool,
+    ) -> Self {
+        let mut kept = Kept::default();
+        kept.range(args, 0, range.first as usize);
+        for (key, &hash) in args.hashes().iter().enumerate().filter(|(key, _)| is_mine(*key)) {
+            let start = range.start_of(key);
+            kept.range(args, start, start + range.step as usize);
+            kept.hashes.push(hash);
+        }
+        kept.range(args, range.end(args.len()), args.len());
+        kept
+    }
+
+    /// Adds an argument that is a key.
+    pub(crate) fn push_key(&mut self, key: &[u8], hash: u64) {
+        self.spans.push(Span::new(self.bytes.len(), key.len()));
+        self.bytes.extend_from_slice(key);
+        self.hashes.push(hash);
+    }
+
+    /// The arguments from `start` to `end`.
+    fn range(&mut self, args: Args<'_>, start: usize, end: usize) {
+        for index in start..end {
+            let Some(value) = args.value(index) else { return };
+            let shared = match value {
+                Value::Shared(shared) => Some(shared.clone()),
+                // One copy here, and whoever stores it keeps what it gets.
+                Value::Slice(bytes) if bytes.len() >= GATHER_BYTES => Some(Shared::copy_of(bytes)),
+                Value::Slice(_) => None,
+            };
+            if let Some(shared) = shared {
+                self.spans.push(Span::large(self.large.len(), shared.len()));
+                self.large.push(shared);
+            } else {
+                self.spans.push(Span::new(self.bytes.len(), value.len()));
+                self.bytes.extend_from_slice(value.bytes());
+            }
+        }
+    }
+
+    /// The arguments.
+    pub(crate) fn args(&self) -> Args<'_> {
+        Args::new(&self.bytes, &self.spans, &self.large).with_hashes(&self.hashes)
+    }
+
+    /// Bytes of memory that it holds.
+    pub(crate) fn memory(&self) -> usize {
+        let large: usize = self.large.iter().map(|large| large.len()).sum();
+        self.bytes.capacity() + self.spans.capacity() * size_of::<Span>() + large
+    }
+}

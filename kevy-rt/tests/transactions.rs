@@ -1,0 +1,170 @@
+//! Transactions over several shards, under simulation: what they do, what fails, what is refused.
+
+mod toy;
+
+use kevy_rt::Limits;
+use kevy_rt::sim::Simulation;
+use toy::{Server, text};
+
+const SHARDS: [usize; 4] = [1, 2, 3, 5];
+
+fn each(mut test: impl FnMut(Simulation<Server>)) {
+    for shards in SHARDS {
+        for seed in 0..8 {
+            test(Simulation::new(&(), shards, seed));
+        }
+    }
+}
+
+#[test]
+fn a_handler_moves_a_value_from_shard_to_shard() {
+    each(|mut server| {
+        let client = server.connect(0);
+        let reply = server.call(client, b"set a 10\ntransfer a b 3\ntransfer a c 3\nmget a b c\n");
+        assert_eq!(text(reply), "+OK\n:7\n:4\n*3\n$4\n$3\n$3\n");
+        let reply =
+            server.call(client, b"transfer a b 5\ntransfer a a 2\ntransfer a b x\nmget a b\n");
+        assert_eq!(text(reply), "-too little\n:2\n-NotAnInteger\n*2\n$4\n$3\n");
+        assert_eq!(text(server.call(client, b"total a x b x c x nosuch x\n")), ":10\n");
+    });
+}
+
+#[test]
+fn each_request_sees_those_before_it() {
+    each(|mut server| {
+        let client = server.connect(0);
+        let mut sent = String::new();
+        let mut expected = String::new();
+        for round in 0..40 {
+            sent += &format!(
+                "set a{round} 1\nmset a{round} 2 b{round} 3 c{round} 4\nget b{round}\nget a{round}\n"
+            );
+            sent += &format!(
+                "mget c{round} a{round}\ntransfer c{round} a{round} 4\nget a{round}\nget c{round}\n"
+            );
+            expected += "+OK\n+OK\n$3\n$2\n*2\n$4\n$2\n:0\n$6\n$0\n";
+        }
+        assert_eq!(text(server.call(client, sent.as_bytes())), expected);
+        assert_eq!(text(server.call(client, b"count\n")), ":120\n");
+    });
+}
+
+#[test]
+fn queued_requests_run_as_one() {
+    each(|mut server| {
+        let client = server.connect(0);
+        let sent =
+            b"multi\nset a 1\nset b 2\nmget a b\ntransfer b a 1\nid\ncount\nget a\nnosuch\nexec\n";
+        let reply = text(server.call(client, sent));
+        assert!(reply.starts_with("+OK\n+QUEUED\n"), "{reply}");
+        assert!(reply.ends_with("-unknown nosuch\n-Spoiled\n"), "{reply}");
+        assert_eq!(text(server.call(client, b"count\nexec\n")), ":0\n-NotQueueing(\"EXEC\")\n");
+        let sent = b"multi\nset a 1\nset b 2\nmget a b\ntransfer b a 1\ncount\necho x\nget a\ntransfer a b x\nexec\nget b\n";
+        let reply = text(server.call(client, sent));
+        let expected = "*8\n+OK\n+OK\n*2\n$1\n$2\n:1\n:2\n$x\n$2\n-NotAnInteger\n$1\n";
+        assert_eq!(
+            reply.split_once("*8").map(|(_, reply)| format!("*8{reply}")),
+            Some(expected.into()),
+            "{reply}"
+        );
+        assert_eq!(
+            text(server.call(client, b"multi\nexec\nmulti\nmulti\nalone x\nexec\n")),
+            "+OK\n*0\n+OK\n-Nested\n-NotQueueable\n-Spoiled\n"
+        );
+        assert_eq!(
+            text(server.call(client, b"multi\nset a 9\ndiscard\ndiscard\nget a\n")),
+            "+OK\n+QUEUED\n+OK\n-NotQueueing(\"DISCARD\")\n$2\n"
+        );
+        assert_eq!(
+            text(server.call(client, b"multi\nset a 9\nreset\nget a\n")),
+            "+OK\n+QUEUED\n+RESET\n$2\n"
+        );
+    });
+}
+
+#[test]
+fn a_change_of_a_watched_key_undoes_a_queue() {
+    each(|mut server| {
+        let (client, other) = (server.connect(0), server.connect(0));
+        let run = b"multi\nset a mine\nset b mine\nexec\n";
+        assert_eq!(text(server.call(client, b"watch a b c\n")), "+OK\n");
+        assert_eq!(text(server.call(other, b"set d 1\n")), "+OK\n");
+        assert_eq!(text(server.call(client, run)), "+OK\n+QUEUED\n+QUEUED\n*2\n+OK\n+OK\n");
+        // Its own writes count as well, and an `exec` ends the watch.
+        assert_eq!(text(server.call(client, b"watch a\nset a x\n")), "+OK\n+OK\n");
+        assert_eq!(text(server.call(client, run)), "+OK\n+QUEUED\n+QUEUED\n_\n");
+        assert_eq!(text(server.call(client, run)), "+OK\n+QUEUED\n+QUEUED\n*2\n+OK\n+OK\n");
+        for end in ["unwatch", "discard", "reset"] {
+            assert_eq!(text(server.call(client, b"watch a b\n")), "+OK\n");
+            assert_eq!(text(server.call(other, b"mset a other b other\n")), "+OK\n");
+            if end == "discard" {
+                server.call(client, b"multi\n");
+            }
+            server.call(client, format!("{end}\n").as_bytes());
+            assert_eq!(text(server.call(client, run)), "+OK\n+QUEUED\n+QUEUED\n*2\n+OK\n+OK\n");
+        }
+        assert_eq!(text(server.call(client, b"watch b\n")), "+OK\n");
+        assert_eq!(text(server.call(other, b"transfer x b 0\n")), ":0\n");
+        assert_eq!(text(server.call(client, run)), "+OK\n+QUEUED\n+QUEUED\n_\n");
+        assert_eq!(
+            text(server.call(client, b"multi\nwatch a\nexec\n")),
+            "+OK\n-WatchWhileQueueing\n*0\n"
+        );
+        server.call(client, b"watch a\n");
+        server.end(client);
+        server.run();
+        for shard in 0..server.shards() {
+            assert!(!server.with_shard(shard, |_, server| server.changes().matter()));
+        }
+    });
+}
+
+#[test]
+fn who_leaves_changes_nothing() {
+    each(|mut server| {
+        let (client, other) = (server.connect(0), server.connect(0));
+        server.call(other, b"mset a 5 b 0\n");
+        server.send(client, b"transfer a b 5\nmulti\nmset a 1 c 1\nexec\n");
+        for _ in 0..server.random() % 60 {
+            server.step();
+        }
+        server.disconnect(client);
+        server.run();
+        let sum = text(server.call(other, b"total a x b x\nmget a b c\n"));
+        let possible = [":5\n*3\n$5\n$0\n_\n", ":5\n*3\n$0\n$5\n_\n", ":6\n*3\n$1\n$5\n$1\n"];
+        assert!(possible.contains(&sum.as_str()), "{sum}");
+        for shard in 0..server.shards() {
+            assert_eq!(server.with_shard(shard, |_, server| server.open_entries()), 0);
+        }
+    });
+}
+
+#[test]
+fn a_panic_harms_one_request() {
+    each(|mut server| {
+        let client = server.connect(0);
+        let sent =
+            b"set a 1\nboom_there a\nboom_here a\nhang a\nmulti\nboom_here a\nget a\nexec\nget a\n";
+        let reply = text(server.call(client, sent));
+        assert!(
+            reply.starts_with("+OK\n-Panicked\n-Panicked\n-Panicked\n+OK\n+QUEUED\n"),
+            "{reply}"
+        );
+        assert!(reply.ends_with("-Panicked\n$1\n"), "{reply}");
+        for shard in 0..server.shards() {
+            assert_eq!(server.with_shard(shard, |_, server| server.open_entries()), 0);
+        }
+    });
+}
+
+#[test]
+fn strict_pipelines_wait_for_each_reply() {
+    for shards in SHARDS {
+        let limits = Limits { strict_pipelines: true, ..Limits::default() };
+        let mut server = Simulation::<Server>::with_limits(&(), shards, 3, limits);
+        let client = server.connect(0);
+        let sent: String = (0..50).map(|key| format!("set k{key} {key}\nget k{key}\n")).collect();
+        let expected: String = (0..50).map(|key| format!("+OK\n${key}\n")).collect();
+        assert_eq!(text(server.call(client, sent.as_bytes())), expected);
+    }
+}
