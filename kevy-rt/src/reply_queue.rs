@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use crate::commands::MergeFn;
 use crate::gather::{PartOut, Plan};
 use crate::shared::{Mark, Out};
+use crate::tx::fault::{self, Fault};
 
 /// Replies up to this size are held inside their slot: most of them are, and a slot stays within a
 /// cache line.
@@ -117,6 +118,9 @@ impl ReplyQueue {
             self.slots.pop_front();
             self.head += 1;
             self.release(out);
+        } else if fault::is_on(Fault::SwapReplies) {
+            out.copy(from, marks.0, marks.1);
+            self.slots[index] = Slot::Small(0, [0; INLINE_BYTES]);
         } else {
             let end = if muted { marks.0 } else { marks.1 };
             self.slots[index] = self.held(from, marks.0, end);

@@ -28,7 +28,10 @@ use crate::shard::{Shard, ShardParts};
 
 /// Most bytes of one receive: small, so that requests arrive in pieces, or large, so that turns get
 /// more than they take.
-const CHUNKS: [usize; 2] = [4096, 256 * 1024];
+const CHUNKS: [usize; 3] = [4096, 256 * 1024, 24];
+
+/// Items that a ring holds: as in a server, or so few that it is full most of the time.
+const RINGS: [usize; 2] = [256, 2];
 
 /// A simulated client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,7 +95,8 @@ impl<C: Commands> Simulation<C> {
                 is_crowded: seed & 1 == 1,
             })
         };
-        let shards = Mesh::connect(shards).into_iter().enumerate().map(shard).collect();
+        let ring = RINGS[(seed >> 3) as usize % RINGS.len()];
+        let shards = Mesh::connect_with(shards, ring).into_iter().enumerate().map(shard).collect();
         Simulation { shards, network, process }
     }
 
@@ -156,9 +160,24 @@ impl<C: Commands> Simulation<C> {
         }
     }
 
+    /// The time, in milliseconds since the Unix epoch.
+    pub fn now_ms(&self) -> u64 {
+        self.network.borrow().now_ns / 1_000_000
+    }
+
     /// A word from the simulation's seed.
     pub fn random(&mut self) -> u64 {
         self.network.borrow_mut().random()
+    }
+
+    /// Whether something has come back that was not taken.
+    pub fn has_output(&self, client: Client) -> bool {
+        !self.network.borrow().pipes[client.0].to_client.is_empty()
+    }
+
+    /// Runs one turn of this shard. Answers whether it found anything to do.
+    pub fn step_shard(&mut self, shard: usize) -> bool {
+        self.turn(shard)
     }
 
     /// Runs one turn of a shard that is drawn. Answers whether it found anything to do.
@@ -181,10 +200,17 @@ impl<C: Commands> Simulation<C> {
         while quiet < 24 * self.shards.len() {
             quiet = if self.step() { 0 } else { quiet + 1 };
         }
-        for shard in 0..self.shards.len() {
-            let mut turns = 0;
-            while turns < 12 {
-                turns = if self.turn(shard) { 0 } else { turns + 1 };
+        // Seldom something was missed, and what a shard does then gives others work.
+        let mut is_quiet = false;
+        while !is_quiet {
+            is_quiet = true;
+            for shard in 0..self.shards.len() {
+                let mut turns = 0;
+                while turns < 24 {
+                    let worked = self.turn(shard);
+                    is_quiet &= !worked;
+                    turns = if worked { 0 } else { turns + 1 };
+                }
             }
         }
     }

@@ -73,7 +73,8 @@ impl<T: Send> Mesh<T> {
         Self::connect_with(shards, CAPACITY)
     }
 
-    fn connect_with(shards: usize, capacity: usize) -> Vec<Self> {
+    /// The same with rings that hold `capacity` items.
+    pub(crate) fn connect_with(shards: usize, capacity: usize) -> Vec<Self> {
         let parking = Parking::new(shards);
         let mut meshes: Vec<Self> = (0..shards)
             .map(|me| Self {

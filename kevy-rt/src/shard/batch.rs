@@ -229,7 +229,7 @@ impl<S: 'static, Socket> ArgsWriter<'_, S, Socket> {
     }
 
     /// The arguments from `start` to `end`.
-    pub(crate) fn range(&mut self, args: Args<'_>, start: usize, end: usize) {
+    fn range(&mut self, args: Args<'_>, start: usize, end: usize) {
         for index in start..end {
             let Some(value) = args.value(index) else { return };
             let shared = match value {
@@ -246,11 +246,6 @@ impl<S: 'static, Socket> ArgsWriter<'_, S, Socket> {
                 self.batch.bytes.extend_from_slice(value.bytes());
             }
         }
-    }
-
-    /// The next key's hash.
-    pub(crate) fn hash(&mut self, hash: u64) {
-        self.batch.hashes.push(hash);
     }
 
     /// Ends the arguments: the ticket of the request that has them.

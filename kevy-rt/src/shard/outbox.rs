@@ -6,6 +6,7 @@
 
 use crate::mesh::Mesh;
 use crate::shard::batch::{Batch, Item};
+use crate::tx::fault::{self, Fault};
 
 /// Open requests that one shard may have with another.
 ///
@@ -70,6 +71,9 @@ impl<S: 'static, Socket> Outbox<S, Socket> {
     /// Adds the first item of a transaction's visit, which is open until [`Outbox::close_visit`].
     pub(crate) fn open_visit(&mut self, target: usize, item: Item<S, Socket>) {
         self.push(target, item);
+        if fault::is_on(Fault::Overtake) {
+            self.batch(target).items.rotate_right(1);
+        }
     }
 
     /// Takes back the credit of a visit, or of a request that had to wait there.

@@ -28,7 +28,6 @@ use crate::shard::plan::{Known, Placement, Plan, Planned, Where, prefetch_all};
 use crate::shard::transact::{Transactions, parts_of, spoil};
 use crate::shared::{Mark, Out};
 use crate::table::Found;
-use crate::tx::fault::{self, Fault};
 use crate::wire::{BURST_REQUESTS, Burst, Refusal, Resume};
 
 /// What of a turn all requests share: the parts of a shard that running them needs.
@@ -774,9 +773,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             self.server.conns.borrow_mut().give_back(conn);
             return self.run_all_here(id, call, &facts, args);
         }
-        if matches!(call.command.info.route, Route::All { loose: false })
-            && !fault::is_on(Fault::LooseGather)
-        {
+        if matches!(call.command.info.route, Route::All { loose: false }) {
             let parts = (0..shards as u16).map(|shard| (shard, Kept::new(args))).collect();
             self.gather(&mut conn, call, PartPlan::default(), parts);
             return self.server.conns.borrow_mut().give_back(conn);

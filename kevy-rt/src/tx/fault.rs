@@ -4,6 +4,7 @@
 
 /// A rule that is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(faults), expect(unreachable_pub, reason = "only tests with faults name it"))]
 pub enum Fault {
     /// A transaction's writes take shared intents.
     SharedWrites,
@@ -37,18 +38,21 @@ pub enum Fault {
     Overtake,
     /// Each hop sees the time of its owner's turn.
     OwnTime,
-    /// Watched keys are not among those that a queue's run wants.
+    /// A queue's run wants other keys than those that are watched.
     EarlyMark,
     /// A watch isn't told of a change.
     LostMark,
-    /// Requests for all shards find each at its own time.
+    /// Reads of several shards find each at its own time.
     LooseGather,
     /// The store removes keys of a transaction under way.
     TakeClaimed,
+    /// A reply leaves before those to earlier requests.
+    SwapReplies,
 }
 
 impl Fault {
     /// All of them.
+    #[cfg(faults)]
     pub const ALL: &[Fault] = &[
         Fault::SharedWrites,
         Fault::NoDeferral,
@@ -70,6 +74,7 @@ impl Fault {
         Fault::LostMark,
         Fault::LooseGather,
         Fault::TakeClaimed,
+        Fault::SwapReplies,
     ];
 }
 

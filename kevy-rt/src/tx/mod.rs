@@ -54,7 +54,7 @@
 //! - [`fault`]: each rule, to be left out by a test that has to notice.
 
 pub(crate) mod entries;
-pub mod fault;
+pub(crate) mod fault;
 pub(crate) mod hop;
 pub(crate) mod queue;
 pub(crate) mod stamp;

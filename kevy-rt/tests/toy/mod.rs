@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test file uses what it needs")]
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use kevy_rt::{
@@ -146,6 +147,8 @@ pub(crate) struct Db {
     pub(crate) map: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(crate) now_ms: u64,
     pub(crate) changes: Changes,
+    /// When keys end, with their hashes.
+    leases: BTreeMap<Vec<u8>, (u64, u64)>,
 }
 
 impl Db {
@@ -169,6 +172,18 @@ impl Store for Db {
 
     fn attach(&mut self, changes: &Changes) {
         self.changes = changes.clone();
+    }
+
+    fn tick(&mut self, cx: &Cx<'_>) -> Option<u64> {
+        let is_over =
+            |lease: &(u64, u64)| lease.0 <= self.now_ms && !cx.server().is_claimed(lease.1);
+        let over: Vec<_> = self.leases.iter().filter(|(_, lease)| is_over(lease)).collect();
+        let over: Vec<_> = over.into_iter().map(|(key, _)| key.clone()).collect();
+        for key in over {
+            self.leases.remove(&key);
+            self.map.remove(&key);
+        }
+        (!self.leases.is_empty()).then_some(1)
     }
 
     fn begin(&mut self, now_ms: u64) {
@@ -202,6 +217,23 @@ impl Session for Memory {
 impl<S> Open<S> for Memory {
     fn open(_: &S, _: &Cx<'_>, _: &mut Out) -> Option<Self> {
         Some(Memory::default())
+    }
+}
+
+thread_local! {
+    /// What was posted by the shards of this thread.
+    pub(crate) static BOARD: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Two replies.
+#[derive(Debug)]
+pub(crate) struct Pair(Option<Vec<u8>>, Option<Vec<u8>>);
+
+impl Encode<Lines> for Pair {
+    fn encode(self, reply: &mut Reply<'_, Lines>) {
+        reply.out().extend(b"*2\n");
+        self.0.encode(reply);
+        self.1.encode(reply);
     }
 }
 
@@ -266,6 +298,41 @@ impl Toy {
         });
         given.await;
         Ok(left)
+    }
+
+    /// Sets two keys; answers what they were.
+    #[command(route = tx(1, 2), write)]
+    async fn exchange(tx: &Tx<Db>, a: Key<'_>, b: Key<'_>, to_a: &[u8], to_b: &[u8]) -> Pair {
+        let read = |db: &mut Db, key: Key<'_>| db.map.get(key.bytes()).cloned();
+        let (old_a, old_b) = (tx.on(&a, read), tx.on(&b, read));
+        let (old_a, old_b) = (old_a.await, old_b.await);
+        let (to_a, to_b) = (to_a.to_vec(), to_b.to_vec());
+        let write_a = tx.on(&a, move |db, key| db.put(key, &to_a));
+        write_a.await;
+        tx.on(&b, move |db, key| db.put(key, &to_b)).await;
+        Pair(old_a, old_b)
+    }
+
+    /// Sets keys that are there until a time.
+    #[command(route = keys(2.. step 2), write, gather = first)]
+    fn lease(db: &mut Db, until_ms: u64, key: Key<'_>, value: &[u8]) -> Said {
+        db.put(key, value);
+        db.leases.insert(key.bytes().to_vec(), (until_ms, key.hash()));
+        Said("OK")
+    }
+
+    /// What all keys that start so hold, in one moment: key and value, joined by `=`.
+    #[command(route = all, gather = concat)]
+    fn dump(db: &Db, start: &[u8]) -> Vec<Vec<u8>> {
+        let named = db.map.iter().filter(|(key, _)| key.starts_with(start));
+        named.map(|(key, value)| [key, &b"="[..], value].concat()).collect()
+    }
+
+    /// Tells the world, outside of all keys.
+    #[command(route = local, barrier)]
+    fn post(text: u64) -> Said {
+        BOARD.with_borrow_mut(|board| board.push(text));
+        Said("OK")
     }
 
     /// The sum of several keys' numbers.
@@ -337,7 +404,8 @@ impl Toy {
     /// Answers several keys' values.
     #[command(route = keys(1..), gather = in_order)]
     fn mget(db: &Db, key: Key<'_>) -> Option<&[u8]> {
-        db.map.get(key.bytes()).map(|value| value.as_slice())
+        let is_over = db.leases.get(key.bytes()).is_some_and(|lease| lease.0 <= db.now_ms);
+        db.map.get(key.bytes()).filter(|_| !is_over).map(|value| value.as_slice())
     }
 
     /// Removes keys; answers how many there were.

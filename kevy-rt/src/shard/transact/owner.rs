@@ -1,0 +1,326 @@
+//! The owner's side: entries, and the hops that they run.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::{Held, Schedule, Waiting};
+use crate::commands::{Commands, Route, Run, Store};
+use crate::conn::ConnId;
+use crate::cx::Cx;
+use crate::kept::Kept;
+use crate::shard::batch::{Call, Item};
+use crate::shard::run::{Engine, survive_panic};
+use crate::shared::Out;
+use crate::tx::entries::{Access, EntryId, Intents};
+use crate::tx::fault::{self, Fault};
+use crate::tx::hop::{Hop, Work};
+use crate::tx::stamp::Stamp;
+use crate::wire::Refusal;
+use crate::{Args, args::Key};
+
+impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
+    /// What a request of one shard wants there.
+    pub(super) fn intents(call: Call<C::Store>, args: Args<'_>) -> Intents {
+        let access = Access::of(call.command.info.write);
+        match call.command.info.route {
+            Route::All { .. } | Route::At(_) => Intents::Whole(access),
+            _ => Intents::keys(args.hashes().iter().copied(), access),
+        }
+    }
+
+    /// Whether a request that would run here has to wait for entries.
+    #[cold]
+    pub(in crate::shard) fn must_wait(&self, call: Call<C::Store>, args: Args<'_>) -> bool {
+        let info = &call.command.info;
+        let entries = self.server.entries.borrow();
+        match info.route {
+            Route::Local | Route::Session | Route::All { loose: true } => false,
+            Route::All { .. } | Route::At(_) => {
+                entries.conflict_with(&Intents::Whole(Access::of(info.write)))
+            }
+            _ => entries.conflict(args.hashes(), Access::of(info.write)),
+        }
+    }
+
+    /// Makes an entry of a request that has to wait.
+    #[cold]
+    pub(in crate::shard) fn defer(
+        &mut self,
+        call: Call<C::Store>,
+        args: Args<'_>,
+        (coordinator, conn, number): (u16, ConnId, u64),
+    ) {
+        self.server.metrics.deferred.add(1);
+        let stamp = self.server.process.stamps.take(self.now_ms);
+        let stamp = if fault::is_on(Fault::OldDeferral) { Stamp::default() } else { stamp };
+        let args_kept = Kept::new(args);
+        let reply = Out::default();
+        let work = Work::Whole { call, args: args_kept, reply, is_admitted: false };
+        let held = Held::Request { coordinator, conn, number };
+        self.add_entry(stamp, Self::intents(call, args), true, held, Some(Hop::last(work)));
+    }
+
+    pub(super) fn add_entry(
+        &mut self,
+        stamp: Stamp,
+        intents: Intents,
+        is_fixed: bool,
+        held: Held,
+        hop: Option<Hop<C::Store>>,
+    ) -> EntryId {
+        let mut entries = self.server.entries.borrow_mut();
+        let is_released = fault::is_on(Fault::EarlyRelease);
+        let intents = if is_released { Intents::Keys(Vec::new()) } else { intents };
+        let entry = entries.insert(stamp, intents, is_fixed);
+        if hop.is_some() {
+            entries.add_hop(entry);
+        }
+        drop(entries);
+        let tx = &mut self.transactions;
+        tx.entries += 1;
+        if tx.waiting.len() <= entry.0 as usize {
+            tx.waiting.resize_with(entry.0 as usize + 1, || None);
+        }
+        let hops = hop.into_iter().collect();
+        tx.waiting[entry.0 as usize] = Some(Waiting { held, hops, untold: None });
+        entry
+    }
+
+    pub(super) fn remove_entry(&mut self, entry: EntryId) {
+        self.server.entries.borrow_mut().remove(entry);
+        if let Some(waiting) = self.transactions.waiting.get_mut(entry.0 as usize) {
+            self.transactions.entries -= usize::from(waiting.take().is_some());
+        }
+    }
+
+    /// A transaction wants its place; answers what goes home in the schedule's stead.
+    pub(in crate::shard) fn schedule(
+        &mut self,
+        schedule: Schedule<C::Store>,
+    ) -> Item<C::Store, Socket> {
+        let Schedule { coordinator, tx, visit, intents, is_last_owner, hop } = schedule;
+        if hop.as_ref().is_some_and(|hop| !self.admits_hop(hop)) {
+            let stamp = Stamp::default();
+            return Item::Scheduled { tx, visit, entry: None, stamp, is_refused: true };
+        }
+        let stamp = self.server.process.stamps.take(self.now_ms);
+        let is_free = !self.server.entries.borrow().conflict_with(&intents);
+        if let Some(hop) = hop {
+            if is_last_owner && is_free && hop.is_last {
+                self.server.metrics.one_round.add(1);
+                let hop = self.run_hop(hop, stamp);
+                return Item::Ran { tx, visit, hop, scheduled: Some((stamp, None)) };
+            }
+            let held = Held::Visit { coordinator, tx, visit };
+            let entry = self.add_entry(stamp, intents, is_last_owner, held, Some(hop));
+            if is_last_owner && fault::is_on(Fault::NoEarlyAnswer) {
+                let waiting = self.transactions.waiting[entry.0 as usize].as_mut();
+                waiting.expect("it was added").untold = Some(stamp);
+                return Item::Done;
+            }
+            if is_last_owner && is_free {
+                self.server.metrics.one_round.add(1);
+                let hop = self.take_hop(entry).expect("it came along");
+                let hop = self.run_hop(hop, stamp);
+                return Item::Ran { tx, visit, hop, scheduled: Some((stamp, Some(entry))) };
+            }
+            if is_last_owner {
+                self.server.metrics.early_answers.add(1);
+            }
+            return Item::Scheduled { tx, visit, entry: Some(entry), stamp, is_refused: false };
+        }
+        let held = Held::Visit { coordinator, tx, visit };
+        let entry = Some(self.add_entry(stamp, intents, is_last_owner, held, None));
+        Item::Scheduled { tx, visit, entry, stamp, is_refused: false }
+    }
+
+    /// Whether this shard's store has room for what a hop may write.
+    pub(super) fn admits_hop(&mut self, hop: &Hop<C::Store>) -> bool {
+        hop.works.iter().all(|(_, work)| match work {
+            Work::Part { call, args, .. } => self.admits(*call, None, args.args()),
+            _ => true,
+        })
+    }
+
+    /// A transaction's order is known.
+    pub(in crate::shard) fn fix_entry(&mut self, entry: EntryId, order: Stamp) {
+        let mut entries = self.server.entries.borrow_mut();
+        if entries.stamp(entry) != order {
+            self.server.metrics.moved_entries.add(1);
+        }
+        entries.fix(entry, order);
+    }
+
+    /// A further hop came for an entry.
+    pub(in crate::shard) fn add_hop(&mut self, entry: EntryId, hop: Hop<C::Store>) {
+        let waiting = self.transactions.waiting[entry.0 as usize].as_mut();
+        waiting.expect("an entry stays until its last hop").hops.push_back(hop);
+        self.server.entries.borrow_mut().add_hop(entry);
+    }
+
+    /// A transaction is through here.
+    pub(in crate::shard) fn end_entry(&mut self, entry: EntryId) {
+        self.remove_entry(entry);
+    }
+
+    pub(super) fn take_hop(&mut self, entry: EntryId) -> Option<Hop<C::Store>> {
+        self.server.entries.borrow_mut().take_hop(entry);
+        self.transactions.waiting[entry.0 as usize].as_mut()?.hops.pop_front()
+    }
+
+    /// Goes on with everything that can: entries whose turn has come, tasks whose hops came home.
+    pub(in crate::shard) fn advance(&mut self) {
+        loop {
+            let ready = match self.transactions.entries {
+                0 => None,
+                _ => self.server.entries.borrow_mut().next_ready(),
+            };
+            if let Some(entry) = ready {
+                self.run_entry(entry);
+            } else if let Some(tx) = self.transactions.runnable.pop() {
+                self.run_task(tx);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Runs an entry's next hop and sends its answer. The last one removes the entry in the same
+    /// step.
+    pub(super) fn run_entry(&mut self, entry: EntryId) {
+        let stamp = self.server.entries.borrow().stamp(entry);
+        let Some(hop) = self.take_hop(entry) else { return };
+        let hop = self.run_hop(hop, stamp);
+        let Some(waiting) = &mut self.transactions.waiting[entry.0 as usize] else { return };
+        let me = self.server.place.shard as u16;
+        let untold = waiting.untold.take();
+        if fault::is_on(Fault::ReleaseAfterFirstHop) && !hop.is_last {
+            self.server.entries.borrow_mut().disclaim(entry);
+        }
+        match waiting.held {
+            Held::Visit { coordinator, tx, visit } => {
+                let is_last = hop.is_last;
+                if is_last {
+                    self.remove_entry(entry);
+                }
+                let scheduled = untold.map(|stamp| (stamp, (!is_last).then_some(entry)));
+                if coordinator == me {
+                    self.hop_is_home(tx, visit, hop);
+                } else {
+                    let ran = Item::Ran { tx, visit, hop, scheduled };
+                    self.outbox.push_free(coordinator as usize, ran);
+                }
+            }
+            Held::Request { coordinator, conn, number } => {
+                self.remove_entry(entry);
+                let Some((_, Work::Whole { reply, .. })) = hop.works.into_iter().next() else {
+                    return;
+                };
+                if coordinator == me {
+                    self.late_reply(conn, number, &reply);
+                } else {
+                    let late = Item::Late { conn, number, reply: Box::new(reply) };
+                    self.outbox.push_free(coordinator as usize, late);
+                }
+            }
+        }
+    }
+
+    /// Runs a hop at the time of its stamp.
+    pub(super) fn run_hop(&mut self, mut hop: Hop<C::Store>, stamp: Stamp) -> Hop<C::Store> {
+        let turn_ms = self.now_ms;
+        let now_ms = if fault::is_on(Fault::OwnTime) { turn_ms } else { stamp.now_ms() };
+        self.set_now(now_ms);
+        for (_, work) in &mut hop.works {
+            let run = std::mem::replace(work, Work::Panicked);
+            *work = self.run_work(run);
+        }
+        // Whoever comes behind it sees no earlier time.
+        self.set_now(turn_ms.max(now_ms));
+        hop
+    }
+
+    pub(super) fn set_now(&mut self, now_ms: u64) {
+        if now_ms != self.now_ms {
+            self.now_ms = now_ms;
+            self.store.begin(now_ms);
+        }
+    }
+
+    pub(super) fn run_work(&mut self, work: Work<C::Store>) -> Work<C::Store> {
+        self.server.metrics.hops.add(1);
+        match work {
+            Work::Part { call, args, part, mut answer } => {
+                self.run_admitted_part(call, None, args.args(), &mut answer);
+                Work::Part { call, args, part, answer }
+            }
+            Work::Whole { call, args, mut reply, is_admitted } => {
+                self.run_kept(call, &args, &mut reply, is_admitted);
+                Work::Whole { call, args, reply, is_admitted }
+            }
+            Work::Closure { scope, command, project, mut job } => {
+                let ran = catch_unwind(AssertUnwindSafe(|| {
+                    let cx = Cx { now_ms: self.now_ms, scope, server: &self.server, conn: None };
+                    job.run(project(&mut self.store, &cx));
+                }));
+                if ran.is_err() {
+                    survive_panic(command);
+                    return Work::Panicked;
+                }
+                Work::Closure { scope, command, project, job }
+            }
+            Work::Watch { watch, scope, keys } => {
+                self.each_settled(scope, &keys, |engine, key| {
+                    engine.server.changes.watch(watch, C::Store::space(scope), key);
+                });
+                Work::Watch { watch, scope, keys }
+            }
+            Work::Check { watch, scope, keys, .. } => {
+                self.each_settled(scope, &keys, |_, _| {});
+                let is_marked = self.server.changes.is_marked(watch);
+                Work::Check { watch, scope, keys, is_marked }
+            }
+            Work::Panicked => Work::Panicked,
+        }
+    }
+
+    /// Brings keys up to date, each before `see` is called with it.
+    pub(super) fn each_settled(
+        &mut self,
+        scope: u64,
+        keys: &Kept,
+        mut see: impl FnMut(&mut Self, Key<'_>),
+    ) {
+        let args = keys.args();
+        for (index, &hash) in args.hashes().iter().enumerate() {
+            let key = Key::new(args.get(index).unwrap_or_default(), hash);
+            let cx = Cx { now_ms: self.now_ms, scope, server: &self.server, conn: None };
+            self.store.settle(&cx, key);
+            see(self, key);
+        }
+    }
+
+    /// Runs a request that was kept, wherever its connection is.
+    pub(super) fn run_kept(
+        &mut self,
+        call: Call<C::Store>,
+        args: &Kept,
+        reply: &mut Out,
+        is_admitted: bool,
+    ) {
+        let (Run::One(run) | Run::Gather { whole: run, .. }) = call.command.run else {
+            unreachable!("only requests of owners are kept for them")
+        };
+        let guarded = AssertUnwindSafe(|| {
+            if is_admitted {
+                self.run_admitted(call, run, None, args.args(), reply);
+            } else {
+                self.run_whole(call, run, None, args.args(), reply);
+            }
+        });
+        if catch_unwind(guarded).is_err() {
+            survive_panic(&call.command.info);
+            reply.clear();
+            (self.ports[call.port as usize].refuse)(Refusal::Panicked, call.scope, reply);
+        }
+    }
+}

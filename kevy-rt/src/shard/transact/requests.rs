@@ -1,0 +1,184 @@
+//! What comes before a request in a connection that queues requests, or has a transaction whose order
+//! isn't known.
+
+use crate::Args;
+use crate::commands::{CommandInfo, Commands, Port, QueueVerb, Queueing, Route, Run};
+use crate::conn::{Conn, Stall, Unfixed};
+use crate::kept::Kept;
+use crate::shard::batch::{Call, Item};
+use crate::shard::plan::{Known, Plan, Planned, Where};
+use crate::shard::run::{Engine, Ran, answer};
+use crate::shared::Out;
+use crate::tx::fault::{self, Fault};
+use crate::tx::queue::Watching;
+use crate::wire::{Outcome, Refusal};
+
+impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
+    /// What comes before a request of a connection in an unusual state, or before a barrier.
+    #[cold]
+    pub(in crate::shard) fn hold_back(
+        &mut self,
+        conn: &mut Conn,
+        port: &'static Port<C::Store>,
+        plan: &Plan<C::Store>,
+        request: &Planned<C::Store>,
+        args: Args<'_>,
+    ) -> Option<Ran> {
+        let Known::Command(command, index) = request.known else { return None };
+        let info = &command.info;
+        if conn.state.restricted
+            && let Err(refusal) = conn.session.admit(info)
+        {
+            let mut reply = Out::default();
+            (port.refuse)(refusal, conn.state.scope, &mut reply);
+            self.count_rejected(self.call(conn, command, index).index);
+            spoil(conn);
+            answer(conn, &mut reply);
+            return Some(Ran::Done);
+        }
+        let stays = matches!(command.run, Run::Queue(_)) || info.queueing == Queueing::AtOnce;
+        if conn.queued.is_some() && !stays {
+            return Some(self.enqueue(conn, port, command, index, args));
+        }
+        if let Some(unfixed) = &conn.unfixed
+            && must_follow(unfixed, info, &command.run, request.place, plan.hashes(request))
+        {
+            self.server.metrics.order_stalls.add(1);
+            return Some(Ran::Stalled(Stall::Order));
+        }
+        let is_local = matches!(info.route, Route::Local | Route::Session);
+        let strict = self.server.limits.get().strict_pipelines && !is_local;
+        let waits = (info.barrier && !fault::is_on(Fault::NoBarrier)) || strict;
+        (waits && !conn.queue.is_empty()).then_some(Ran::Stalled(Stall::Barrier))
+    }
+
+    /// Queues a request.
+    pub(super) fn enqueue(
+        &mut self,
+        conn: &mut Conn,
+        port: &'static Port<C::Store>,
+        command: &'static crate::Command<C::Store>,
+        index: u32,
+        args: Args<'_>,
+    ) -> Ran {
+        let call = self.call(conn, command, index);
+        let mut reply = Out::default();
+        if command.info.queueing == Queueing::Never {
+            (port.refuse)(Refusal::NotQueueable, call.scope, &mut reply);
+            self.count_rejected(call.index);
+            spoil(conn);
+        } else if !self.admits(call, Some(&conn.facts), args) {
+            self.refuse_room(call, &mut reply);
+            spoil(conn);
+        } else if let Some(queue) = &mut conn.queued {
+            queue.push(index, Kept::new(args));
+            (port.outcome)(Outcome::Queued, call.scope, &mut reply);
+        }
+        answer(conn, &mut reply);
+        Ran::Done
+    }
+
+    /// Runs a verb about the queue, other than those that start a transaction.
+    pub(in crate::shard) fn run_queue_verb(
+        &mut self,
+        conn: &mut Conn,
+        port: &'static Port<C::Store>,
+        call: Call<C::Store>,
+        verb: QueueVerb,
+    ) -> Ran {
+        let mut reply = Out::default();
+        let outcome = match (verb, &conn.queued) {
+            (QueueVerb::Open, None) => {
+                conn.queued = Some(Box::default());
+                Ok(Outcome::Done)
+            }
+            (QueueVerb::Open, Some(_)) => Err(Refusal::Nested),
+            (QueueVerb::Drop, Some(_)) => {
+                conn.queued = None;
+                self.unwatch(conn);
+                Ok(Outcome::Done)
+            }
+            (QueueVerb::Drop | QueueVerb::Run, None) => {
+                Err(Refusal::NotQueueing(call.command.info.name))
+            }
+            (QueueVerb::Run, Some(_)) => {
+                conn.queued = None;
+                self.unwatch(conn);
+                Err(Refusal::Spoiled)
+            }
+            (QueueVerb::Watch, _) => Err(Refusal::WatchWhileQueueing),
+            (QueueVerb::Unwatch, None) => {
+                self.unwatch(conn);
+                Ok(Outcome::Done)
+            }
+            (QueueVerb::Unwatch, Some(_)) => Ok(Outcome::Done),
+        };
+        conn.attend();
+        match outcome {
+            Ok(outcome) => (port.outcome)(outcome, call.scope, &mut reply),
+            Err(refusal) => (port.refuse)(refusal, call.scope, &mut reply),
+        }
+        self.count_run(call.index, reply.errors() != 0);
+        answer(conn, &mut reply);
+        Ran::Done
+    }
+
+    /// Whether a verb about the queue starts a transaction.
+    pub(in crate::shard) fn starts_transaction(conn: &Conn, verb: QueueVerb) -> bool {
+        match verb {
+            QueueVerb::Run => conn.queued.as_ref().is_some_and(|queue| !queue.is_spoiled),
+            QueueVerb::Watch => conn.queued.is_none(),
+            _ => false,
+        }
+    }
+
+    /// The connection watches nothing any more.
+    pub(crate) fn unwatch(&mut self, conn: &mut Conn) {
+        if let Some(watching) = conn.watching.take() {
+            self.drop_watch(&watching);
+        }
+    }
+
+    pub(super) fn drop_watch(&mut self, watching: &Watching) {
+        let me = self.server.place.shard as u16;
+        for owner in watching.owners() {
+            if owner == me {
+                self.server.changes.unwatch(watching.id);
+            } else {
+                self.outbox.push_free(owner as usize, Item::Unwatch(watching.id));
+            }
+        }
+    }
+}
+
+/// Nothing of a connection's queue will run.
+pub(in crate::shard) fn spoil(conn: &mut Conn) {
+    if let Some(queue) = &mut conn.queued {
+        queue.is_spoiled = true;
+    }
+}
+
+/// Whether a request has to wait for the order of its connection's transaction: until that is known
+/// the transaction may still move behind it.
+pub(super) fn must_follow<S>(
+    unfixed: &Unfixed,
+    info: &CommandInfo,
+    run: &Run<S>,
+    place: Where,
+    hashes: &[u64],
+) -> bool {
+    if unfixed.until_done {
+        return true;
+    }
+    let is_transaction = place == Where::Several
+        || matches!(run, Run::Tx(_) | Run::Queue(QueueVerb::Run | QueueVerb::Watch));
+    if is_transaction {
+        return !fault::is_on(Fault::NoTransactionStall);
+    }
+    let shares = match info.route {
+        Route::Local | Route::Session => false,
+        Route::All { .. } | Route::At(_) => true,
+        _ => unfixed.is_whole || hashes.iter().any(|hash| unfixed.hashes.contains(hash)),
+    };
+    shares && !fault::is_on(Fault::NoOrderStall)
+}

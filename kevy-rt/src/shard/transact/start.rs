@@ -1,0 +1,258 @@
+//! Starts transactions: finds out which shards own a request's keys, and what it wants of them.
+
+use std::rc::Rc;
+
+use crate::Args;
+use crate::commands::{Commands, QueueVerb, Route, Run};
+use crate::conn::{Conn, ConnId, Stall};
+use crate::gather::Plan as PartPlan;
+use crate::kept::Kept;
+use crate::shard::batch::Call;
+use crate::shard::plan::{Known, Plan, Where};
+use crate::shard::run::{Engine, answer};
+use crate::shared::Out;
+use crate::tx::entries::{Access, Intents};
+use crate::tx::fault::{self, Fault};
+use crate::tx::queue::{self, Queue, Step, Watching};
+use crate::tx::task::{Hub, Task, TxStart};
+use crate::tx::watch::WatchId;
+
+/// What a task is started with.
+pub(super) struct StartTask<S: 'static> {
+    pub(super) hub: Rc<Hub<S>>,
+    pub(super) task: Task,
+    pub(super) intents: Vec<(u16, Intents)>,
+    pub(super) watching: Option<Watching>,
+    pub(super) queue: Option<Queue>,
+    /// Whether later requests of its connection wait for its end.
+    pub(super) until_done: bool,
+}
+
+/// What a request calls, and the task that it becomes.
+type Prepared<S> = (Call<S>, StartTask<S>);
+
+impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
+    /// Starts what needs its connection in the table: a handler over several shards, a queue, a
+    /// watch.
+    pub(in crate::shard) fn start_transaction(&mut self, id: ConnId) {
+        let lent = self.server.conns.borrow_mut().lend(id);
+        let Some(mut conn) = lent else { return };
+        let prepared = self.prepare(&mut conn);
+        self.server.conns.borrow_mut().give_back(conn);
+        if let Some((call, start)) = prepared {
+            self.start_task(id, call, start);
+            self.advance();
+        }
+    }
+
+    pub(super) fn prepare(&mut self, conn: &mut Conn) -> Option<Prepared<C::Store>> {
+        conn.stall = Stall::No;
+        let kept = conn.kept.take()?;
+        let port = self.port(conn);
+        let mut plan = std::mem::take(&mut self.plan);
+        plan.clear();
+        plan.add(&port.table, kept.args(), &self.placement());
+        let request = plan.requests.first()?;
+        let Known::Command(command, index) = request.known else { return None };
+        let call = self.call(conn, command, index);
+        let args = kept.args().with_hashes(plan.hashes(request));
+        let owners = plan.owners(request);
+        let start = match command.run {
+            Run::Tx(start) if self.admits(call, Some(&conn.facts), args) => {
+                let keys: Vec<(u64, u16)> =
+                    args.hashes().iter().copied().zip(owners.iter().copied()).collect();
+                let access = Access::of(command.info.write);
+                let hub = Hub::new(keys.clone(), call.scope);
+                let args = Rc::new(Kept::new(args));
+                Some(StartTask {
+                    task: start(TxStart { hub: hub.clone(), call, args }),
+                    hub,
+                    intents: by_owner(keys.into_iter().map(|(hash, owner)| (owner, hash, access))),
+                    watching: None,
+                    queue: None,
+                    until_done: false,
+                })
+            }
+            Run::Tx(_) => {
+                let mut reply = Out::default();
+                self.refuse_room(call, &mut reply);
+                answer(conn, &mut reply);
+                None
+            }
+            Run::Queue(QueueVerb::Watch) => Some(self.prepare_watch(conn, call, args, owners)),
+            Run::Queue(QueueVerb::Run) => self.prepare_queue(conn, call),
+            _ => None,
+        };
+        self.plan = plan;
+        start.map(|start| (call, start))
+    }
+
+    pub(super) fn prepare_watch(
+        &mut self,
+        conn: &mut Conn,
+        call: Call<C::Store>,
+        args: Args<'_>,
+        owners: &[u16],
+    ) -> StartTask<C::Store> {
+        let Route::Keys(range) = call.command.info.route else { unreachable!("a watch has keys") };
+        let mut by_shard: Vec<(u16, Kept)> = Vec::new();
+        for (index, (&hash, &owner)) in args.hashes().iter().zip(owners).enumerate() {
+            let key = args.get(range.start_of(index)).unwrap_or_default();
+            let at = by_shard.iter().position(|(other, _)| *other == owner).unwrap_or_else(|| {
+                by_shard.push((owner, Kept::default()));
+                by_shard.len() - 1
+            });
+            by_shard[at].1.push_key(key, hash);
+        }
+        let port = self.port(conn);
+        let watching = conn.watching.get_or_insert_with(|| {
+            self.transactions.next_watch += 1;
+            let shard = self.server.place.shard as u64;
+            let id = WatchId(shard << 48 | self.transactions.next_watch);
+            Box::new(Watching { id, keys: Vec::new() })
+        });
+        for (owner, keys) in &by_shard {
+            watching.keys.push((*owner, call.scope, Kept::new(keys.args())));
+        }
+        let keys = args.hashes().iter().zip(owners);
+        let keys = keys.map(|(&hash, &owner)| (owner, hash, Access::Shared));
+        let hub = Hub::new(Vec::new(), call.scope);
+        StartTask {
+            task: Box::pin(queue::watch(hub.clone(), port, watching.id, by_shard)),
+            hub,
+            intents: by_owner(keys),
+            watching: None,
+            queue: None,
+            until_done: false,
+        }
+    }
+
+    /// Finds out where each request of a connection's queue runs, and what all of them want.
+    pub(super) fn prepare_queue(
+        &mut self,
+        conn: &mut Conn,
+        call: Call<C::Store>,
+    ) -> Option<StartTask<C::Store>> {
+        let mut queue = *conn.queued.take()?;
+        let watching = conn.watching.take();
+        conn.attend();
+        let port = self.port(conn);
+        let shards = self.server.place.shards as u16;
+        let mut wants: Vec<(u16, u64, Access)> = Vec::new();
+        let mut keys: Vec<(u64, u16)> = Vec::new();
+        let (mut whole, mut writes, mut changes_session) = (false, false, false);
+        let mut steps = Vec::with_capacity(queue.requests.len());
+        for (number, (index, kept)) in queue.requests.iter_mut().enumerate() {
+            let mut plan = Plan::default();
+            plan.add(&port.table, kept.args(), &self.placement());
+            let Some(request) = plan.requests.first() else { continue };
+            let command = port.table.numbered(*index);
+            let requested = self.call(conn, command, *index);
+            let info = &command.info;
+            let args = kept.args().with_hashes(plan.hashes(request));
+            let access = Access::of(info.write);
+            writes |= info.write;
+            for (&hash, &owner) in plan.hashes(request).iter().zip(plan.owners(request)) {
+                wants.push((owner, hash, access));
+                keys.push((hash, owner));
+            }
+            let mut refusal = Out::default();
+            let passes = match &command.run {
+                Run::Gather { check, .. } => {
+                    check(&self.cx(Some(conn), requested.scope), args, &mut refusal)
+                }
+                _ => true,
+            };
+            let owner_here = self.server.place.shard as u16;
+            let owner = match request.place {
+                Where::Here => owner_here,
+                Where::There(owner) => owner,
+                Where::Several => owner_here,
+            };
+            steps.push(match (&command.run, info.route) {
+                _ if !passes => {
+                    self.count_run(requested.index, true);
+                    Step::Done(refusal)
+                }
+                (Run::Tx(_), _) => Step::Task(requested, Kept::new(args)),
+                (_, Route::Local) => Step::Here(number),
+                (_, Route::Session) => {
+                    changes_session = true;
+                    Step::Here(number)
+                }
+                (Run::Queue(_), _) => Step::Done(refusal),
+                (_, Route::All { .. }) if shards > 1 => {
+                    whole = true;
+                    let parts = (0..shards).map(|shard| (shard, Kept::new(args))).collect();
+                    Step::Parts(requested, PartPlan::default(), parts)
+                }
+                (_, Route::All { .. } | Route::At(_)) => {
+                    whole = true;
+                    Step::Owner(owner, requested, Kept::new(args))
+                }
+                (_, Route::Keys(range)) if request.place == Where::Several => {
+                    let (plan, parts) = parts_of(args, range, plan.owners(request));
+                    Step::Parts(requested, plan, parts)
+                }
+                _ => Step::Owner(owner, requested, Kept::new(args)),
+            });
+        }
+        let mut checks = Vec::new();
+        if let Some(watching) = &watching {
+            for (owner, scope, keys) in &watching.keys {
+                let kept = Kept::new(keys.args());
+                let wrong = u64::from(fault::is_on(Fault::EarlyMark));
+                let hashes = keys.args().hashes().iter();
+                wants.extend(hashes.map(|&hash| (*owner, hash ^ wrong, Access::Shared)));
+                checks.push((watching.id, *owner, *scope, kept));
+            }
+        }
+        let intents = if whole {
+            (0..shards).map(|owner| (owner, Intents::Whole(Access::of(writes)))).collect()
+        } else {
+            by_owner(wants.into_iter())
+        };
+        let hub = Hub::new(keys, call.scope);
+        Some(StartTask {
+            task: Box::pin(queue::run(hub.clone(), port, checks, steps)),
+            hub,
+            intents,
+            watching: watching.map(|watching| *watching),
+            queue: Some(queue),
+            until_done: changes_session,
+        })
+    }
+}
+
+/// What is wanted of each owner.
+pub(super) fn by_owner(wants: impl Iterator<Item = (u16, u64, Access)>) -> Vec<(u16, Intents)> {
+    let mut owners: Vec<(u16, Vec<(u64, Access)>)> = Vec::new();
+    for (owner, hash, access) in wants {
+        match owners.iter_mut().find(|(other, _)| *other == owner) {
+            Some((_, keys)) => keys.push((hash, access)),
+            None => owners.push((owner, vec![(hash, access)])),
+        }
+    }
+    owners.into_iter().map(|(owner, keys)| (owner, Intents::mixed(keys))).collect()
+}
+
+/// A request's parts by owner, and which of them each key went to.
+pub(in crate::shard) fn parts_of(
+    args: Args<'_>,
+    range: crate::KeyRange,
+    owners: &[u16],
+) -> (PartPlan, Vec<(u16, Kept)>) {
+    let (mut shards, mut plan) = (Vec::new(), PartPlan::default());
+    for owner in owners {
+        let part = shards.iter().position(|shard| shard == owner).unwrap_or_else(|| {
+            shards.push(*owner);
+            shards.len() - 1
+        });
+        plan.part_of.push(part as u16);
+    }
+    let narrowed = |(part, &owner): (usize, &u16)| {
+        (owner, Kept::narrowed(args, range, |key| usize::from(plan.part_of[key]) == part))
+    };
+    let parts = shards.iter().enumerate().map(narrowed).collect();
+    (plan, parts)
+}
