@@ -35,7 +35,7 @@ pub(crate) fn run(keys: u64) {
 
     let half = keys / 2;
     keyspace.clear();
-    while keyspace.tick().is_some() {}
+    while keyspace.tick(&|_| false).is_some() {}
     drop(keyspace);
     let started = resident();
     let mut plain = crate::keyspace(&hasher);

@@ -81,7 +81,7 @@ pub(crate) fn run(keys: u64) {
             // A turn's worth.
             if number % 64 == 63 {
                 ticks.time(number, || {
-                    keyspace.tick();
+                    keyspace.tick(&|_| false);
                 });
             }
         }
@@ -89,7 +89,7 @@ pub(crate) fn run(keys: u64) {
         ticks.tell(&format!("{round}, ticks between them"), keys / 64);
         judge("slowest removal", round, &slowest);
         judge("slowest tick", round, &ticks);
-        while keyspace.tick().is_some() {}
+        while keyspace.tick(&|_| false).is_some() {}
     }
 }
 

@@ -6,13 +6,13 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use kevy_rt::{Key, KeyHasher, Value};
+use kevy_rt::{Changes, Key, KeyHasher, Value};
 
 use crate::due::{Due, Found};
 use crate::heap::{Heap, RecordId};
 use crate::index::{Index, Matches, Position, Rehash};
 use crate::keyspace::Context;
-use crate::outside::{Object, Outside, Payload};
+use crate::outside::{Detached, Object, Outside, Payload};
 use crate::record::{self, Draft, Header, Record};
 
 /// Most keys removed by one [`Db::tick`] because they expired: some tens of microseconds.
@@ -77,6 +77,9 @@ impl<T> Default for Data<T> {
 pub struct Db<T> {
     data: Data<T>,
     context: Rc<Context>,
+    /// Its number, by which it tells of changes.
+    number: u64,
+    changes: Changes,
     /// What was cleared and isn't freed yet.
     discarded: VecDeque<Data<T>>,
 }
@@ -326,8 +329,14 @@ enum NewValue<'a, T> {
 }
 
 impl<T: Object> Db<T> {
-    pub(crate) fn new(context: Rc<Context>) -> Self {
-        Db { data: Data::default(), context, discarded: VecDeque::new() }
+    pub(crate) fn new(number: u64, context: Rc<Context>) -> Self {
+        let (data, changes) = (Data::default(), Changes::default());
+        Db { data, context, number, changes, discarded: VecDeque::new() }
+    }
+
+    /// Tells of its changes there from now on.
+    pub(crate) fn attach(&mut self, changes: &Changes) {
+        self.changes = changes.clone();
     }
 
     /// How many keys there are, expired ones that were not removed yet included.
@@ -425,11 +434,17 @@ impl<T: Object> Db<T> {
         if let Some(found) = id
             && !self.is_live(self.data.record(found))
         {
+            self.changes.changed(self.number, key);
             self.data.remove(key.hash(), found);
             self.context.stats.count_expired(1);
             id = None;
         }
         Entry { db: self, key, id }
+    }
+
+    /// Removes `key` if its time is over.
+    pub fn settle(&mut self, key: Key<'_>) {
+        self.entry(key);
     }
 
     /// Sets `key` to bytes; `tag` is what the protocol has to say of them.
@@ -493,17 +508,53 @@ impl<T: Object> Db<T> {
 
     /// Removes all keys. Their memory is freed by and by.
     pub fn clear(&mut self) {
+        self.changes.changed_where(self.number, |key| self.data.find(key).is_some());
+        self.discard();
+    }
+
+    fn discard(&mut self) {
         // A database that nothing is in, as most are, is left as it is.
         if self.data.heap.places() > 0 {
             self.discarded.push_back(std::mem::take(&mut self.data));
         }
     }
 
-    /// Removes some of what has expired, frees some of what was cleared, and moves records
-    /// together. Answers after how many milliseconds there is more to do.
-    pub(crate) fn tick(&mut self) -> Option<u64> {
+    /// Exchanges the keys of two databases.
+    pub(crate) fn exchange(&mut self, other: &mut Self) {
+        let (ours, theirs) = (other.tell_of_exchange(self), self.tell_of_exchange(other));
+        self.remove_all(ours);
+        other.remove_all(theirs);
+        std::mem::swap(&mut self.data, &mut other.data);
+    }
+
+    /// Tells of watched keys that are here now, or are there when the keys of `next` are here.
+    /// Answers those of them that come here with their time over: that they are removed some time
+    /// is no change, as they never were here.
+    fn tell_of_exchange(&self, next: &Self) -> Vec<(u64, RecordId)> {
+        let mut over = Vec::new();
+        self.changes.changed_where(self.number, |key| {
+            let is_here = self.data.find(key).is_some();
+            match next.data.find(key) {
+                Some(id) if !next.is_live(next.data.record(id)) => {
+                    over.push((key.hash(), id));
+                    is_here
+                }
+                coming => is_here || coming.is_some(),
+            }
+        });
+        over
+    }
+
+    fn remove_all(&mut self, expired: Vec<(u64, RecordId)>) {
+        self.context.stats.count_expired(expired.len() as u64);
+        expired.into_iter().for_each(|(hash, id)| drop(self.data.remove(hash, id)));
+    }
+
+    /// Removes some of what has expired and isn't claimed, frees some of what was cleared, and
+    /// moves records together. Answers after how many milliseconds there is more to do.
+    pub(crate) fn tick(&mut self, is_claimed: &dyn Fn(u64) -> bool) -> Option<u64> {
         if self.is_empty() {
-            self.clear();
+            self.discard();
         }
         if let Some(data) = self.discarded.front_mut() {
             if !data.dismantle(FREED_PER_TICK) {
@@ -515,14 +566,14 @@ impl<T: Object> Db<T> {
             return None;
         }
         // What has expired goes first: it need not be moved.
-        let next = if self.data.volatile == 0 { None } else { self.remove_expired() };
+        let next = if self.data.volatile == 0 { None } else { self.remove_expired(is_claimed) };
         if next != Some(AT_ONCE) && self.data.compact(&self.context, MOVED_PER_TICK) {
             return Some(AT_ONCE);
         }
         next
     }
 
-    fn remove_expired(&mut self) -> Option<u64> {
+    fn remove_expired(&mut self, is_claimed: &dyn Fn(u64) -> bool) -> Option<u64> {
         let now_ms = self.now_ms();
         let (mut blocks, mut expired) = (BLOCKS_PER_TICK, Vec::new());
         let mut searched = 0;
@@ -540,10 +591,19 @@ impl<T: Object> Db<T> {
                         let record = Record::new(heap, outside, id);
                         match record.expires_ms() {
                             0 => {}
-                            _ if record.is_expired(now_ms) => {
-                                expired.push((self.context.hasher.hash(record.key()), id));
+                            expires_ms if !record.is_expired(now_ms) => {
+                                due.note(block, expires_ms);
                             }
-                            expires_ms => due.note(block, expires_ms),
+                            _ => {
+                                let hash = self.context.hasher.hash(record.key());
+                                if is_claimed(hash) {
+                                    // It is looked at again a millisecond later.
+                                    due.note(block, now_ms);
+                                    continue;
+                                }
+                                self.changes.changed_name(self.number, hash, record.key());
+                                expired.push((hash, id));
+                            }
                         }
                     }
                 }
@@ -551,8 +611,7 @@ impl<T: Object> Db<T> {
         };
         // One pass asks for the lines, the other one finds them there.
         expired.iter().for_each(|&(hash, _)| self.data.index.prefetch(hash));
-        self.context.stats.count_expired(expired.len() as u64);
-        expired.into_iter().for_each(|(hash, id)| drop(self.data.remove(hash, id)));
+        self.remove_all(expired);
         match next {
             None => Some(AT_ONCE),
             // It moved to where this pass had been.
@@ -609,6 +668,7 @@ impl<T: Object> Db<T> {
 
     /// Removes a record to make room.
     pub(crate) fn evict(&mut self, hash: u64, id: RecordId) {
+        self.changes.changed_name(self.number, hash, self.data.record(id).key());
         drop(self.data.remove(hash, id));
     }
 }
@@ -656,8 +716,43 @@ impl<T: Object> Entry<'_, T> {
         self.put_new(NewValue::Payload(Payload::Object(object), tag), expiry);
     }
 
+    /// Puts a value that was taken or copied elsewhere, with its expiry.
+    pub fn put_detached(&mut self, detached: Detached<T>) {
+        let Detached { payload, tag, expires_ms, access } = detached;
+        let expiry = if expires_ms == 0 { Expiry::Never } else { Expiry::At(expires_ms) };
+        match payload {
+            Payload::Bytes(bytes) if record::fits_inside(self.key.bytes().len(), bytes.len()) => {
+                self.put(Value::Slice(&bytes), tag, expiry);
+            }
+            payload => self.put_new(NewValue::Payload(payload, tag), expiry),
+        }
+        if let (Some(record), Some(access)) = (self.record(), access) {
+            record.set_access(access);
+        }
+    }
+
+    /// Removes the key and answers its value, to be put elsewhere; `None` if it was not there.
+    pub fn take(&mut self) -> Option<Detached<T>> {
+        let id = self.id.take()?;
+        self.tell();
+        let record = self.db.data.record(id);
+        let (tag, expires_ms, access) = (record.tag(), record.expires_ms(), record.access());
+        let inside = (!record.header().value_is_outside())
+            .then(|| Payload::Bytes(record.value().bytes().to_vec()));
+        let outside = self.db.data.remove(self.key.hash(), id);
+        let payload = inside.or(outside).expect("a value is in its record or outside");
+        Some(Detached { payload, tag, expires_ms, access: Some(access) })
+    }
+
+    /// Tells of a change of the key.
+    #[inline(always)]
+    fn tell(&self) {
+        self.db.changes.changed(self.db.number, self.key);
+    }
+
     #[inline(always)]
     fn put_new(&mut self, value: NewValue<'_, T>, expiry: Expiry) {
+        self.tell();
         let expires_ms = match expiry {
             Expiry::Keep => self.expires_ms().unwrap_or(0),
             Expiry::Never => 0,
@@ -676,22 +771,22 @@ impl<T: Object> Entry<'_, T> {
         let Some(record) = self.record() else {
             return self.edit_new(b"", len, tag, edit);
         };
-        let header = record.header();
-        let data = &self.db.data;
-        let id = record.id();
-        if header.value_is_outside() {
+        let (id, is_outside, old) =
+            (record.id(), record.header().value_is_outside(), record.value().len());
+        if is_outside {
+            self.tell();
+            let data = &mut self.db.data;
             let (_, number) = record::outside_numbers(&data.heap, id);
             let number = number.expect("its value is outside");
-            let data = &mut self.db.data;
             record::set_tag(&mut data.heap, id, tag);
             return data.outside.change(number, |payload| edit(payload.edit(len)));
         }
-        let old = record.value().len();
         if len <= old {
+            self.tell();
             record::set_tag(&mut self.db.data.heap, id, tag);
             return edit(record::value_mut(&mut self.db.data.heap, id));
         }
-        let bytes = record.value().bytes().to_vec();
+        let bytes = self.db.data.record(id).value().bytes().to_vec();
         self.edit_new(&bytes, len, tag, edit)
     }
 
@@ -715,10 +810,12 @@ impl<T: Object> Entry<'_, T> {
     /// The value of another type, to be changed; `None` for bytes or no value.
     pub fn change_object<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> Option<R> {
         let (_, number) = record::outside_numbers(&self.db.data.heap, self.id?);
-        self.db.data.outside.change(number?, |payload| match payload {
+        let changed = self.db.data.outside.change(number?, |payload| match payload {
             Payload::Object(object) => Some(change(object)),
             _ => None,
-        })
+        })?;
+        self.tell();
+        Some(changed)
     }
 
     /// When the key expires; `None` for a key that isn't there or that stays for ever.
@@ -734,7 +831,10 @@ impl<T: Object> Entry<'_, T> {
             Expiry::Never => 0,
             Expiry::At(expires_ms) => expires_ms,
         };
-        if let Some(id) = self.id {
+        let Some(id) = self.id else { return };
+        // An expiry that is said again counts as a change; dropping what isn't there doesn't.
+        if expires_ms != 0 || self.expires_ms().is_some() {
+            self.tell();
             self.id = Some(self.db.data.set_expiry(self.key, id, expires_ms));
         }
     }
@@ -743,6 +843,7 @@ impl<T: Object> Entry<'_, T> {
     #[inline]
     pub fn remove(&mut self) -> bool {
         let Some(id) = self.id.take() else { return false };
+        self.tell();
         drop(self.db.data.remove(self.key.hash(), id));
         true
     }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use kevy_rt::KeyHasher;
+use kevy_rt::{Changes, KeyHasher};
 
 use crate::db::Db;
 use crate::heap::RecordId;
@@ -139,8 +139,13 @@ impl<T: Object> Keyspace<T> {
             usage: Usage::new(hasher.hash(b"draws")),
             hasher: hasher.clone(),
         });
-        let dbs = (0..databases).map(|_| Db::new(context.clone())).collect();
+        let dbs = (0..databases).map(|number| Db::new(number as u64, context.clone())).collect();
         Keyspace { dbs, context, candidates: Vec::new(), policy: Policy::Refuse }
+    }
+
+    /// Says where to tell of each key that changes: a database's number is the key's space.
+    pub fn attach(&mut self, changes: &Changes) {
+        self.dbs.iter_mut().for_each(|db| db.attach(changes));
     }
 
     /// Starts a turn.
@@ -174,7 +179,12 @@ impl<T: Object> Keyspace<T> {
     /// # Panics
     /// If there is no such database.
     pub fn swap(&mut self, a: usize, b: usize) {
-        self.dbs.swap(a, b);
+        if a == b {
+            return;
+        }
+        let [first, second] =
+            self.dbs.get_disjoint_mut([a, b]).expect("both are numbers of databases");
+        first.exchange(second);
         self.candidates.clear();
     }
 
@@ -198,14 +208,21 @@ impl<T: Object> Keyspace<T> {
         self.dbs.iter().map(Db::unused).sum()
     }
 
-    /// Removes some of what has expired; answers after how many milliseconds to go on.
-    pub fn tick(&mut self) -> Option<u64> {
-        self.dbs.iter_mut().filter_map(Db::tick).min()
+    /// Removes some of what has expired; answers after how many milliseconds to go on. Keys whose
+    /// hash `is_claimed` stay: somebody else is about to decide on them.
+    pub fn tick(&mut self, is_claimed: &dyn Fn(u64) -> bool) -> Option<u64> {
+        self.dbs.iter_mut().filter_map(|db| db.tick(is_claimed)).min()
     }
 
     /// Removes a key to make room, the best by `policy` among `draws` that are drawn now and those
-    /// that were good when drawn earlier. False if nothing was found that may go.
-    pub fn evict(&mut self, policy: Policy, draws: usize) -> bool {
+    /// that were good when drawn earlier, and whose hashes are not claimed. False if nothing was
+    /// found that may go.
+    pub fn evict(
+        &mut self,
+        policy: Policy,
+        draws: usize,
+        is_claimed: &dyn Fn(u64) -> bool,
+    ) -> bool {
         if policy == Policy::Refuse {
             return false;
         }
@@ -223,7 +240,7 @@ impl<T: Object> Keyspace<T> {
                 let is_same = db.drawn(best.hash, best.id).is_some_and(|record| {
                     matches!(policy, Policy::Random(_)) || score(db, record, policy) >= best.score
                 });
-                if is_same {
+                if is_same && !is_claimed(best.hash) {
                     db.evict(best.hash, best.id);
                     let evicted = &self.context.stats.evicted;
                     evicted.set(evicted.get().wrapping_add(1));

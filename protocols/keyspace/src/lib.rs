@@ -39,6 +39,6 @@ mod usage;
 
 pub use db::{Db, Entry, Expiry};
 pub use keyspace::{Among, Clock, Keyspace, Policy, Stats};
-pub use outside::{NoObject, Object, SHARE_BYTES};
+pub use outside::{Detached, NoObject, Object, SHARE_BYTES};
 pub use record::{Content, Record};
 pub use usage::Tracking;

@@ -29,7 +29,7 @@ impl Object for NoObject {
 }
 
 /// A value that doesn't lie in its record.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Payload<T> {
     /// Fewer than [`SHARE_BYTES`] of them.
     Bytes(Vec<u8>),
@@ -100,6 +100,18 @@ impl<T: Object> Payload<T> {
             Payload::Object(object) => object.memory(),
         }
     }
+}
+
+/// A value apart from any database, with what belongs to it: on its way to another key, which may be
+/// on another shard. A long one is a handle, so that nothing of its length is copied.
+#[derive(Clone, Debug)]
+pub struct Detached<T> {
+    pub(crate) payload: Payload<T>,
+    pub(crate) tag: u8,
+    /// Zero for never.
+    pub(crate) expires_ms: u64,
+    /// What is remembered of its use; `None` for a copy, which wasn't used yet.
+    pub(crate) access: Option<u32>,
 }
 
 /// Two counts and a vector.

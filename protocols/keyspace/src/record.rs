@@ -10,7 +10,7 @@
 use kevy_rt::Value;
 
 use crate::heap::{Heap, LONGEST, RecordId};
-use crate::outside::{Object, Outside, Payload};
+use crate::outside::{Detached, Object, Outside, Payload};
 use crate::space::Place;
 
 /// Its value is outside.
@@ -171,6 +171,18 @@ impl<'a, T: Object> Record<'a, T> {
             Content::Bytes(value) => value,
             Content::Object(_) => Value::Slice(b""),
         }
+    }
+
+    /// A copy of the value, to be put elsewhere. A long one is shared with it.
+    pub fn detached(self) -> Detached<T>
+    where
+        T: Clone,
+    {
+        let payload = match self.content() {
+            Content::Bytes(value) => Payload::new(value),
+            Content::Object(object) => Payload::Object(object.clone()),
+        };
+        Detached { payload, tag: self.tag(), expires_ms: self.expires_ms(), access: None }
     }
 
     /// What the protocol said of the value.

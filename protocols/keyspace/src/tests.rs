@@ -42,7 +42,7 @@ fn get<T: Object>(db: &Db<T>, name: &[u8]) -> Option<Vec<u8>> {
 
 fn drain<T: Object>(keyspace: &mut Keyspace<T>) {
     for _ in 0..1_000_000 {
-        if keyspace.tick() != Some(0) {
+        if keyspace.tick(&|_| false) != Some(0) {
             return;
         }
     }
@@ -181,7 +181,7 @@ proptest! {
                     now += ms;
                     keyspace.begin(now);
                 }
-                Step::Tick => { keyspace.tick(); }
+                Step::Tick => { keyspace.tick(&|_| false); }
                 Step::Clear => {
                     db.clear();
                     model.clear();
@@ -232,7 +232,7 @@ proptest! {
                         db.remove(key(&hasher(), name.as_bytes()));
                     }
                 }
-                db.tick();
+                db.tick(&|_| false);
             }
             for _ in 0..calls_between {
                 let next = db.scan(cursor, |record| { seen.insert(record.key().to_vec()); });
@@ -269,7 +269,7 @@ fn keys_are_found_while_the_index_grows_and_shrinks() {
     for number in (0..keys).filter(|number| number % 10 != 3) {
         assert!(db.remove(key(&hasher(), &name(number))));
     }
-    while db.tick() == Some(0) {}
+    while db.tick(&|_| false) == Some(0) {}
     let left = db.memory() + db.unused();
     assert!(left < full / 4, "{left} of {full}");
     for number in 0..keys {
@@ -365,18 +365,18 @@ fn a_key_is_there_up_to_its_last_millisecond() {
 #[test]
 fn ticks_remove_what_expired_and_say_when_to_go_on() {
     let mut keyspace = keyspace();
-    assert_eq!(keyspace.tick(), None);
+    assert_eq!(keyspace.tick(&|_| false), None);
     for number in 0..5000u32 {
         set(&mut keyspace.dbs[0], &number.to_le_bytes(), b"v", Expiry::At(1100));
     }
     set(&mut keyspace.dbs[1], b"late", b"v", Expiry::At(1_000_000));
-    assert_eq!(keyspace.tick(), Some(101));
+    assert_eq!(keyspace.tick(&|_| false), Some(101));
     keyspace.begin(1101);
     drain(&mut keyspace);
     assert_eq!((keyspace.dbs[0].len(), keyspace.stats().expired.get()), (0, 5000));
-    assert_eq!(keyspace.tick(), Some(250));
+    assert_eq!(keyspace.tick(&|_| false), Some(250));
     keyspace.dbs[1].entry(key(&hasher(), b"late")).set_expiry(Expiry::Never);
-    assert_eq!(keyspace.tick(), None);
+    assert_eq!(keyspace.tick(&|_| false), None);
 }
 
 #[test]
@@ -390,7 +390,7 @@ fn what_was_cleared_is_freed_by_and_by() {
     keyspace.clear();
     assert_eq!(keyspace.len(), 0);
     let mut ticks = 0;
-    while keyspace.tick().is_some() {
+    while keyspace.tick(&|_| false).is_some() {
         ticks += 1;
     }
     assert!(ticks > 5, "{ticks} ticks");
@@ -438,7 +438,7 @@ fn the_least_useful_key_goes_first() {
     let go = |keyspace: &mut Keyspace<NoObject>, policy, count| {
         let before = names(&keyspace.dbs[0]);
         for _ in 0..count {
-            assert!(keyspace.evict(policy, 64));
+            assert!(keyspace.evict(policy, 64, &|_| false));
         }
         assert_eq!(keyspace.stats().evicted.get(), count);
         before.difference(&names(&keyspace.dbs[0])).cloned().collect::<Vec<_>>()
@@ -466,12 +466,12 @@ fn the_least_useful_key_goes_first() {
     assert!(gone.iter().all(|name| name.as_str() >= "50"), "{gone:?}");
 
     let mut keyspace = fill(Tracking::Recency);
-    assert!(!keyspace.evict(Policy::Refuse, 64));
+    assert!(!keyspace.evict(Policy::Refuse, 64, &|_| false));
     go(&mut keyspace, Policy::Random(Among::All), 50);
     for _ in 0..50 {
-        assert!(keyspace.evict(Policy::Random(Among::All), 4));
+        assert!(keyspace.evict(Policy::Random(Among::All), 4, &|_| false));
     }
-    assert!(!keyspace.evict(Policy::Random(Among::All), 4) && keyspace.is_empty());
+    assert!(!keyspace.evict(Policy::Random(Among::All), 4, &|_| false) && keyspace.is_empty());
 }
 
 #[test]
@@ -486,9 +486,9 @@ fn only_keys_that_expire_go_when_it_says_so() {
     for policy in
         [Policy::Random(Among::Volatile), Policy::Recency(Among::Volatile), Policy::Expiry]
     {
-        assert!(keyspace.evict(policy, 5), "{policy:?}");
+        assert!(keyspace.evict(policy, 5, &|_| false), "{policy:?}");
     }
-    assert!(!keyspace.evict(Policy::Expiry, 5));
+    assert!(!keyspace.evict(Policy::Expiry, 5, &|_| false));
     assert_eq!(keyspace.len(), 1000);
 }
 

@@ -7,7 +7,7 @@ pub mod value;
 use std::sync::Arc;
 
 use kevy_resp::Dialect;
-use kevy_rt::{Args, CommandInfo, Cx, Has, KeyHasher, Place, Scope};
+use kevy_rt::{Args, Changes, CommandInfo, Cx, Has, Key, KeyHasher, Place, Scope};
 
 pub use kevy_keyspace::Expiry;
 
@@ -22,6 +22,9 @@ pub type Keyspace = kevy_keyspace::Keyspace<Object>;
 
 /// One of them.
 pub type Db = kevy_keyspace::Db<Object>;
+
+/// A value on its way from key to key.
+pub type Detached = kevy_keyspace::Detached<Object>;
 
 /// The place of a key in one.
 pub type Entry<'a> = kevy_keyspace::Entry<'a, Object>;
@@ -82,13 +85,29 @@ impl kevy_rt::Store for Store {
 
     fn tick(&mut self, cx: &Cx<'_>) -> Option<u64> {
         self.keyspace.begin(cx.now_ms());
-        self.keyspace.tick()
+        self.keyspace.tick(&|hash| cx.server().is_claimed(hash))
     }
 
     #[inline]
-    fn admit(&mut self, _: &Cx<'_>, command: &CommandInfo, args: Args<'_>) -> bool {
+    fn admit(&mut self, cx: &Cx<'_>, command: &CommandInfo, args: Args<'_>) -> bool {
         self.room.follow(&self.config, &self.keyspace);
-        self.room.make(&mut self.keyspace, command, args, || self.startup.bytes())
+        let is_claimed = |hash| cx.server().is_claimed(hash);
+        let held = || self.startup.bytes();
+        self.room.make(&mut self.keyspace, command, args, &is_claimed, held)
+    }
+
+    fn attach(&mut self, changes: &Changes) {
+        self.keyspace.attach(changes);
+    }
+
+    /// The database's number.
+    fn space(scope: u64) -> u64 {
+        Dialect::from_bits(scope).db.into()
+    }
+
+    fn settle(&mut self, cx: &Cx<'_>, key: Key<'_>) {
+        let db: &mut Db = self.part_mut(cx);
+        db.settle(key);
     }
 
     #[inline]

@@ -99,22 +99,31 @@ impl Room {
     }
 
     /// Makes room for a command that may use memory, beside the `held` bytes that the process had
-    /// before there were keys. False if there is none.
+    /// before there were keys. Keys that are claimed stay. False if there is none.
     #[inline]
     pub(super) fn make(
         &mut self,
         keyspace: &mut Keyspace,
         command: &CommandInfo,
         args: Args<'_>,
+        is_claimed: &dyn Fn(u64) -> bool,
         held: impl FnOnce() -> u64,
     ) -> bool {
-        self.rules.limit == 0
-            || !command.has_flag("denyoom")
-            || self.make_below(keyspace, self.rules.limit.saturating_sub(held()), args)
+        if self.rules.limit == 0 || !command.has_flag("denyoom") {
+            return true;
+        }
+        let limit = self.rules.limit.saturating_sub(held());
+        self.make_below(keyspace, limit, args, is_claimed)
     }
 
     #[cold]
-    fn make_below(&mut self, keyspace: &mut Keyspace, limit: u64, args: Args<'_>) -> bool {
+    fn make_below(
+        &mut self,
+        keyspace: &mut Keyspace,
+        limit: u64,
+        args: Args<'_>,
+        is_claimed: &dyn Fn(u64) -> bool,
+    ) -> bool {
         let Rules { policy, draws, .. } = self.rules;
         let more = args.iter().map(|arg| arg.len() as u64).sum::<u64>();
         let beside = BESIDE.min(limit / 256);
@@ -122,7 +131,7 @@ impl Room {
             if self.tell(keyspace, limit) + more + beside <= limit {
                 return true;
             }
-            if !keyspace.evict(policy, draws) {
+            if !keyspace.evict(policy, draws, is_claimed) {
                 return false;
             }
         }
