@@ -4,6 +4,7 @@ use kevy_resp::{Error, Frame, Resp, Status, Writer};
 use kevy_rt::{Cx, Reply, Rest, commands, parse_integer};
 
 use crate::config::Config;
+use crate::database::Index;
 use crate::session::Session;
 
 /// The version of Redis that clients are told. Several refuse to work with a lower one.
@@ -24,9 +25,6 @@ const BAD_NAME: Error =
     Error::new("ERR Client names cannot contain spaces, newlines or special characters.");
 const BAD_PROTOCOL: Error = Error::new("ERR Protocol version is not an integer or out of range");
 const NO_SUCH_PROTOCOL: Error = Error::new("NOPROTO unsupported protocol version");
-const NO_SUCH_DATABASE: Error = Error::new("ERR DB index is out of range");
-const NO_INT: Error =
-    Error::new("ERR value is out of range, value must between -2147483648 and 2147483647");
 
 /// The set of commands about the connection.
 #[derive(Debug)]
@@ -152,11 +150,8 @@ impl Connection {
         complexity = "O(1)",
         flags(loading, stale, fast)
     )]
-    fn select(session: &mut Session, config: &Config, index: &[u8]) -> Result<(), Error> {
-        let index = integer(index).ok_or(Error::NOT_AN_INTEGER)?;
-        let index = i32::try_from(index).map_err(|_| NO_INT)?;
-        let index = u16::try_from(index).ok().filter(|index| *index < config.databases());
-        session.dialect.db = index.ok_or(NO_SUCH_DATABASE)?;
+    fn select(session: &mut Session, config: &Config, index: Index) -> Result<(), Error> {
+        session.dialect.db = index.among(config.databases().into())? as u16;
         Ok(())
     }
 }

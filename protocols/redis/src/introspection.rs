@@ -6,9 +6,7 @@ mod describe;
 use kevy_resp::{Error, Frame, Map, Resp};
 use kevy_rt::{Cx, Rest, commands};
 
-use self::catalogue::{
-    Catalogue, Named, Verb, categories, first_last_step, full_name, key_flags, keys,
-};
+use self::catalogue::{Catalogue, Named, Verb, categories, full_name, has_keys, key_flags, keys};
 use crate::config::Config;
 use crate::glob;
 use crate::help::help;
@@ -133,9 +131,11 @@ impl Introspection {
     fn getkeysandflags(cx: &Cx<'_>, full_command: Rest<'_, 2>) -> Result<Vec<Frame>, Error> {
         let request: Vec<&[u8]> = full_command.iter().collect();
         let (flags, keys) = keys_of(cx, &request)?;
-        let flags = Frame::Set(flags.into_iter().map(Frame::status).collect());
-        let entry = |key: &[u8]| Frame::Array(vec![key.into(), flags.clone()]);
-        Ok(keys.into_iter().map(entry).collect())
+        let set = |flags: Vec<_>| Frame::Set(flags.into_iter().map(Frame::status).collect());
+        let flags: Vec<Frame> = flags.into_iter().map(set).collect();
+        let flags_of = |index: usize| flags[index.min(flags.len() - 1)].clone();
+        let entry = |(index, key): (usize, &[u8])| Frame::Array(vec![key.into(), flags_of(index)]);
+        Ok(keys.into_iter().enumerate().map(entry).collect())
     }
 
     /// Show helpful text about the different subcommands
@@ -174,13 +174,13 @@ const HELP: &[&str] = &[
     "    Return the keys and the access flags from a full Redis command.",
 ];
 
-/// The keys of a request, and what its command does with them.
+/// The keys of a request, and what its command does with them: with all, or with each.
 fn keys_of<'a>(
     cx: &Cx<'_>,
     request: &[&'a [u8]],
-) -> Result<(Vec<&'static str>, Vec<&'a [u8]>), Error> {
+) -> Result<(Vec<Vec<&'static str>>, Vec<&'a [u8]>), Error> {
     let command = Catalogue::of(cx).command_of(request).ok_or(NO_SUCH_COMMAND)?;
-    if first_last_step(command).0 == 0 {
+    if !has_keys(command) {
         return Err(NO_KEYS);
     }
     if !command.takes(request.len()) {

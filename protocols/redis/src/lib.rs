@@ -7,9 +7,11 @@
 //!
 //! connection      PING HELLO AUTH SELECT ...          strings   GET SET MGET INCR ...
 //! client          CLIENT                              keys      DEL EXPIRE SCAN, FLUSHALL ...
-//! configuration   CONFIG                              objects   OBJECT
-//! introspection   COMMAND                             server    TIME SHUTDOWN ...
-//! info            INFO                                memory    MEMORY
+//! configuration   CONFIG                              moves     RENAME COPY MOVE ...
+//! introspection   COMMAND                             lcs       LCS
+//! info            INFO                                objects   OBJECT
+//! server          TIME SHUTDOWN ...                   memory    MEMORY
+//!                                                     transactions  MULTI EXEC WATCH ...
 //! ```
 //!
 //! [`Redis`] joins the sets to a server. One of your own may hold them beside sets of your own: its
@@ -20,6 +22,7 @@ pub mod client;
 pub mod config;
 pub mod configuration;
 pub mod connection;
+mod database;
 mod expiry;
 mod extended;
 pub mod glob;
@@ -27,7 +30,9 @@ mod help;
 pub mod info;
 pub mod introspection;
 pub mod keys;
+pub mod lcs;
 pub mod memory;
+pub mod moves;
 pub mod objects;
 mod scan;
 pub mod server;
@@ -36,6 +41,7 @@ pub mod store;
 pub mod strings;
 #[cfg(test)]
 mod testing;
+pub mod transactions;
 
 use kevy_resp::Resp;
 
@@ -45,19 +51,23 @@ use crate::connection::Connection;
 use crate::info::Info;
 use crate::introspection::Introspection;
 use crate::keys::{Databases, Keys};
+use crate::lcs::Subsequences;
 use crate::memory::{KeyMemory, ServerMemory};
+use crate::moves::{Moves, Renames};
 use crate::objects::{Objects, Uses};
 use crate::server::Server;
 use crate::session::Session;
 use crate::store::Store;
 use crate::strings::Strings;
+use crate::transactions::Transactions;
 
 kevy_rt::server! {
     /// The Redis server: all sets of this crate over one wire.
     pub Redis: store = Store, ports = [
         Resp, Session => [
             Connection, Client, Configuration, Introspection, Info, Server,
-            Strings, Keys, Databases, Objects, Uses, KeyMemory, ServerMemory,
+            Strings, Subsequences, Keys, Renames, Moves, Databases, Objects, Uses, KeyMemory,
+            ServerMemory, Transactions,
         ]
     ]
 }

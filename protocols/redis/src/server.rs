@@ -36,10 +36,11 @@ impl Server {
     /// Synchronously save the dataset to disk and then shut down the server
     #[command(
         route = local,
+        queued = never,
         since = "1.0.0",
         group = "server",
         complexity = "O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)",
-        flags(admin, noscript, loading, stale, no_multi, allow_busy)
+        flags(admin, noscript, loading, stale, allow_busy)
     )]
     fn shutdown(cx: &Cx<'_>, reply: &mut Reply<'_, Resp>, nosave_save_now_force_abort: Rest<'_>) {
         match Shutdown::read(nosave_save_now_force_abort.iter()) {
@@ -172,6 +173,7 @@ impl Server {
     /// What a browser sends that was led here: nothing good follows.
     #[command(
         route = local,
+        queued = at_once,
         name = "POST",
         aliases("HOST:"),
         flags(no_auth, hidden, loading, stale)

@@ -2,7 +2,7 @@
 
 use kevy_resp::number::{DIGITS, digits};
 use kevy_resp::{Error, Resp, Status};
-use kevy_rt::{Cx, Key, Reply, Value, commands};
+use kevy_rt::{Args, Cx, Hop, Key, Keys, Reply, Shared, Tx, Value, commands};
 
 use crate::expiry::{GetexOptions, SetOptions, Unit, expires_ms};
 use crate::extended::{Extended, Read};
@@ -211,6 +211,34 @@ impl Strings {
         db.set(key, value, Form::Whole.tag(), Expiry::Never);
     }
 
+    /// Sets several keys, each to its own string, unless one of them is there.
+    #[command(
+        route = tx(1.. step 2),
+        write,
+        since = "1.0.1",
+        group = "string",
+        complexity = "O(N) where N is the number of keys to set.",
+        flags(write, denyoom),
+        meta(key_flags = "OW,insert", tips = "request_policy:multi_shard,response_policy:agg_min")
+    )]
+    async fn msetnx(tx: &Tx<Db>, pairs: Keys<'_, 2>) -> bool {
+        let exist = tx.on_all(pairs.iter(), |db, key| db.entry(key).exists());
+        if exist.await.contains(&true) {
+            return false;
+        }
+        let set = |(key, value): (Key<'_>, Args<'_>)| {
+            let value = shared(value.value(0).unwrap_or(Value::Slice(b"")));
+            tx.on(&key, move |db, key| {
+                db.set(key, Value::Shared(&value), Form::Whole.tag(), Expiry::Never);
+            })
+        };
+        let sets: Vec<Hop<Db, ()>> = pairs.with().map(set).collect();
+        for set in sets {
+            set.await;
+        }
+        true
+    }
+
     /// Appends to the string of a key, which is empty if it isn't there. Answers its length.
     #[command(
         route = single(1),
@@ -355,6 +383,14 @@ impl Strings {
     )]
     fn incrbyfloat(db: &mut Db, key: Key<'_>, increment: &[u8]) -> Result<String, Error> {
         add_float(&mut db.entry(key), increment)
+    }
+}
+
+/// A value to be sent to another shard.
+pub(crate) fn shared(value: Value<'_>) -> Shared {
+    match value {
+        Value::Shared(shared) => shared.clone(),
+        Value::Slice(bytes) => Shared::copy_of(bytes),
     }
 }
 

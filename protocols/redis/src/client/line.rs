@@ -27,12 +27,12 @@ pub(super) fn line(conn: &ConnView<'_>, now_ms: u64) -> String {
     add("name", &text(&session.name));
     add("age", &seconds_since(facts.opened_ms));
     add("idle", &seconds_since(facts.last_ms()));
-    add("flags", &flags(session, &facts.peer));
+    add("flags", &flags(session, conn));
     add("db", &session.dialect.db);
     for name in ["sub", "psub", "ssub"] {
         add(name, &0);
     }
-    add("multi", &-1);
+    add("multi", &conn.queued.map_or(-1, |requests| requests as i64));
     add("qbuf", &conn.input_bytes);
     add("qbuf-free", &conn.input_room);
     for name in ["argv-mem", "multi-mem", "rbs", "rbp"] {
@@ -57,10 +57,14 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Redis's letters: Unix socket, kept from eviction, unnoticed by it; or none.
-fn flags(session: &Session, peer: &Peer) -> String {
-    let letters =
-        [(matches!(peer, Peer::Unix(_)), 'U'), (session.is_kept, 'e'), (session.is_unnoticed, 'T')];
+/// Redis's letters: requests are queued, Unix socket, kept from eviction, unnoticed by it; or none.
+fn flags(session: &Session, conn: &ConnView<'_>) -> String {
+    let letters = [
+        (conn.queued.is_some(), 'x'),
+        (matches!(conn.facts.peer, Peer::Unix(_)), 'U'),
+        (session.is_kept, 'e'),
+        (session.is_unnoticed, 'T'),
+    ];
     let flags: String = letters.into_iter().filter(|(is, _)| *is).map(|(_, it)| it).collect();
     if flags.is_empty() { "N".into() } else { flags }
 }

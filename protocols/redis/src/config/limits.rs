@@ -94,6 +94,7 @@ impl Config {
             limits.output_hard_bytes = count(hard);
             limits.output_soft_bytes = limits.output_soft_bytes.min(count(hard));
         }
+        limits.strict_pipelines = self.has_strict_pipelines();
         let memory = self.client_memory_bytes();
         if memory > 0 {
             limits.client_memory_bytes = count(memory);
@@ -137,6 +138,7 @@ mod tests {
             ("client-output-buffer-limit", "normal 4kb 1 1"),
             ("maxmemory", "1000"),
             ("maxmemory-clients", "50%"),
+            ("pipeline-order", "strict"),
         ] {
             config.change(&[(name.as_bytes(), value.as_bytes())]).expect(name);
         }
@@ -147,5 +149,6 @@ mod tests {
         assert_eq!(limits.parse.request_bytes, 3 << 20);
         assert_eq!((limits.output_hard_bytes, limits.output_soft_bytes), (4096, 4096));
         assert_eq!(limits.client_memory_bytes, 500);
+        assert!(limits.strict_pipelines);
     }
 }

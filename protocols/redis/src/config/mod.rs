@@ -402,6 +402,11 @@ impl Config {
         }
     }
 
+    /// Whether a request waits for the replies to all earlier ones of its connection.
+    pub(super) fn has_strict_pipelines(&self) -> bool {
+        self.values[const { at("pipeline-order") }].as_ref() == b"strict"
+    }
+
     /// Whether each shard's thread stays on one core.
     pub fn pins_shards(&self) -> bool {
         self.is_yes(const { at("pin-shards") })

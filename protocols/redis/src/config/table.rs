@@ -308,6 +308,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     words("oom-score-adj-values", "0 200 800", kind::oom_scores),
     text("pidfile", "").at_start().works(),
     yes_no("pin-shards", "yes").at_start().works(),
+    one_of("pipeline-order", "loose", &["loose", "strict"]).works(),
     number("port", "6379", 0, 65535).at_start().works(),
     text("proc-title-template", "{title} {listen-addr} {server-mode}"),
     one_of("propagation-error-behavior", "ignore", &["ignore", "panic", "panic-on-replicas"]),

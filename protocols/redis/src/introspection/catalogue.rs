@@ -1,6 +1,6 @@
 //! The commands as clients know them: verbs with their subcommands, in lower case, `client|list`.
 
-use kevy_rt::{CommandInfo, Cx, Route};
+use kevy_rt::{Args, CommandInfo, Cx, Queueing, Route, Span, TxKeys};
 
 /// A flag of commands that clients are not told of.
 const HIDDEN: &str = "hidden";
@@ -96,20 +96,47 @@ pub(super) fn arity(command: &CommandInfo) -> i64 {
 pub(super) fn flags(command: &CommandInfo) -> Vec<&'static str> {
     let implied = match () {
         () if command.write && !command.has_flag("admin") => Some("write"),
-        () if first_last_step(command).0 > 0 => Some("readonly"),
+        () if first_last_step(command).0 > 0 && !is_about_queue(command) => Some("readonly"),
         () => None,
     };
+    let finds_keys = matches!(command.route, Route::Tx(TxKeys::Found(_))).then_some("movablekeys");
+    let is_refused = (command.queueing == Queueing::Never).then_some("no_multi");
     let said = command.flags.iter().copied().filter(|flag| Some(*flag) != implied);
-    implied.into_iter().chain(said).collect()
+    implied.into_iter().chain(said).chain(finds_keys).chain(is_refused).collect()
+}
+
+/// Whether it names keys and reads none.
+fn is_about_queue(command: &CommandInfo) -> bool {
+    command.fact("group") == Some("transactions")
 }
 
 /// Where its keys are: first, last (from the end if negative) and step; zeros if it has none.
 pub(super) fn first_last_step(command: &CommandInfo) -> (i64, i64, i64) {
     match command.route {
         Route::Single(at) => (at.into(), at.into(), 1),
-        Route::Keys(range) => (range.first.into(), range.last.into(), range.step.into()),
+        Route::Keys(range) | Route::Tx(TxKeys::Range(range)) => {
+            (range.first.into(), range.last.into(), range.step.into())
+        }
+        Route::Tx(TxKeys::At(positions)) => listed(positions),
         _ => (0, 0, 0),
     }
+}
+
+/// First, last and step of keys at these positions, which are as far from each other.
+fn listed(positions: &[u16]) -> (i64, i64, i64) {
+    match positions {
+        [] => (0, 0, 0),
+        [only] => ((*only).into(), (*only).into(), 1),
+        [first, second, ..] => {
+            let last = positions[positions.len() - 1];
+            ((*first).into(), last.into(), i64::from(second - first))
+        }
+    }
+}
+
+/// Whether a request of it may name keys.
+pub(super) fn has_keys(command: &CommandInfo) -> bool {
+    first_last_step(command).0 > 0 || matches!(command.route, Route::Tx(TxKeys::Found(_)))
 }
 
 /// The keys of a request.
@@ -121,16 +148,26 @@ pub(super) fn keys<'a>(command: &CommandInfo, request: &[&'a [u8]]) -> Vec<&'a [
             let end = range.end(request.len());
             positions.take_while(|at| *at < end).map(|at| request[at]).collect()
         }
+        Route::Tx(keys) => {
+            let (buffer, mut spans) = (request.concat(), Vec::with_capacity(request.len()));
+            for word in request {
+                let at = spans.last().map_or(0, |span: &Span| (span.off + span.len) as usize);
+                spans.push(Span::new(at, word.len()));
+            }
+            let mut named = Vec::new();
+            keys.each(Args::new(&buffer, &spans, &[]), |at| named.push(request[at]));
+            named
+        }
         _ => Vec::new(),
     }
 }
 
-/// What it does with its keys.
-pub(super) fn key_flags(command: &CommandInfo) -> Vec<&'static str> {
+/// What it does with its keys: with all of them, or with each if that is not the same.
+pub(super) fn key_flags(command: &CommandInfo) -> Vec<Vec<&'static str>> {
     match command.fact("key_flags") {
-        Some(flags) => flags.split(',').collect(),
-        None if command.write => vec!["RW", "update"],
-        None => vec!["RO", "access"],
+        Some(flags) => flags.split(';').map(|flags| flags.split(',').collect()).collect(),
+        None if command.write => vec![vec!["RW", "update"]],
+        None => vec![vec!["RO", "access"]],
     }
 }
 

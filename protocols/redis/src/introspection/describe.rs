@@ -44,7 +44,7 @@ fn command_info(command: &CommandInfo, subcommands: Vec<Frame>) -> Frame {
         Frame::Integer(step),
         statuses(categories(command).into_iter().map(|category| format!("@{category}"))),
         Frame::set(tips(command)),
-        Frame::Set(key_spec(command).into_iter().collect()),
+        Frame::Set(key_specs(command)),
         Frame::Set(subcommands),
     ])
 }
@@ -65,16 +65,29 @@ fn container_info(name: &str, subcommands: Vec<Frame>) -> Frame {
     ])
 }
 
-/// Where its keys are, in the words of key specifications.
-fn key_spec(command: &CommandInfo) -> Option<Frame> {
+/// Where its keys are, in the words of key specifications: one for all, or one for each if it does
+/// different things with them.
+fn key_specs(command: &CommandInfo) -> Vec<Frame> {
     let (first, last, step) = first_last_step(command);
-    if first == 0 {
-        return None;
+    let flags = key_flags(command);
+    match flags.as_slice() {
+        _ if first == 0 => Vec::new(),
+        [flags] => {
+            let last = if last < 0 { last } else { last - first };
+            vec![key_spec(flags, first, last, step)]
+        }
+        flags => {
+            let places = (0..).map(|index| first + index * step);
+            flags.iter().zip(places).map(|(flags, at)| key_spec(flags, at, 0, 1)).collect()
+        }
     }
-    let last = if last < 0 { last } else { last - first };
+}
+
+/// `last` counts from the first one.
+fn key_spec(flags: &[&'static str], first: i64, last: i64, step: i64) -> Frame {
     let range = [("lastkey", last), ("keystep", step), ("limit", 0)];
-    Some(Frame::map([
-        ("flags", statuses(key_flags(command).into_iter().map(String::from))),
+    Frame::map([
+        ("flags", statuses(flags.iter().copied().map(String::from))),
         (
             "begin_search",
             Frame::map([
@@ -83,7 +96,7 @@ fn key_spec(command: &CommandInfo) -> Option<Frame> {
             ]),
         ),
         ("find_keys", Frame::map([("type", Frame::text("range")), ("spec", Frame::map(range))])),
-    ]))
+    ])
 }
 
 /// COMMAND DOCS of a verb or a subcommand: its name and what is said of it.
