@@ -37,8 +37,8 @@ pub(crate) struct KeyFacts {
 
 pub(crate) struct Facts<'a> {
     pub(crate) history: &'a History,
-    /// Whether each operation took effect.
-    pub(crate) counts: Vec<bool>,
+    /// When each operation had taken effect at the latest; nothing if it counts as not having.
+    ends: Vec<Option<u64>>,
     pub(crate) keys: Vec<KeyFacts>,
 }
 
@@ -64,11 +64,11 @@ impl<'a> Facts<'a> {
                 note(&mut keys[at], number as Node, action)?;
             }
         }
-        let counts = effective(history, &index, &keys)?;
+        let ends = effective(history, &index, &keys)?;
         for facts in &mut keys {
-            facts.operations.retain(|&number| counts[number as usize]);
+            facts.operations.retain(|&number| ends[number as usize].is_some());
         }
-        Ok(Facts { history, counts, keys })
+        Ok(Facts { history, ends, keys })
     }
 
     pub(crate) fn operation(&self, number: Node) -> &'a Operation {
@@ -77,7 +77,12 @@ impl<'a> Facts<'a> {
 
     /// The operations that took effect.
     pub(crate) fn counting(&self) -> impl Iterator<Item = Node> {
-        (0..self.counts.len() as Node).filter(|&number| self.counts[number as usize])
+        (0..self.ends.len() as Node).filter(|&number| self.ends[number as usize].is_some())
+    }
+
+    /// When an operation that took effect had done so at the latest.
+    pub(crate) fn end(&self, number: Node) -> u64 {
+        self.ends[number as usize].expect("it took effect")
     }
 
     /// What an operation did with a key.
@@ -108,8 +113,8 @@ fn note(facts: &mut KeyFacts, number: Node, action: &Action) -> Result<(), Stop>
     }
 }
 
-/// Which operations took effect: those that were answered, and of the others those that wrote what
-/// an operation that took effect read.
+/// Which operations took effect, and by when: those that were answered by their reply, and of the
+/// others those that wrote what an operation that took effect read, by the first such operation.
 ///
 /// Leaving out the rest is right both ways: nobody saw what they wrote, so a serial order with them
 /// is still one without them.
@@ -117,29 +122,36 @@ fn effective(
     history: &History,
     index: &HashMap<u32, usize>,
     keys: &[KeyFacts],
-) -> Result<Vec<bool>, Anomaly> {
-    let mut counts: Vec<bool> =
-        history.operations.iter().map(|operation| operation.replied.is_some()).collect();
-    let mut open: Vec<Node> =
-        (0..counts.len() as Node).filter(|&number| counts[number as usize]).collect();
-    while let Some(number) = open.pop() {
-        for action in &history.operations[number as usize].actions {
-            let writers = &keys[index[&action.key()]].writers;
-            for &value in values_read(action) {
-                let Some(&writer) = writers.get(&value) else {
-                    return Err(Anomaly::among(
-                        history,
-                        &[number],
-                        format!("op {number} read {value}, which nobody wrote"),
-                    ));
-                };
-                if !std::mem::replace(&mut counts[writer as usize], true) {
-                    open.push(writer);
+) -> Result<Vec<Option<u64>>, Anomaly> {
+    let mut ends: Vec<Option<u64>> =
+        history.operations.iter().map(|operation| operation.replied).collect();
+    let mut answered: Vec<Node> =
+        (0..ends.len() as Node).filter(|&number| ends[number as usize].is_some()).collect();
+    answered.sort_by_key(|&number| ends[number as usize]);
+    // What is reached from an operation ended no later, and from an earlier one it wasn't reached.
+    for first in answered {
+        let end = ends[first as usize];
+        let mut open = vec![first];
+        while let Some(number) = open.pop() {
+            for action in &history.operations[number as usize].actions {
+                let writers = &keys[index[&action.key()]].writers;
+                for &value in values_read(action) {
+                    let Some(&writer) = writers.get(&value) else {
+                        return Err(Anomaly::among(
+                            history,
+                            &[number],
+                            format!("op {number} read {value}, which nobody wrote"),
+                        ));
+                    };
+                    if ends[writer as usize].is_none() {
+                        ends[writer as usize] = end;
+                        open.push(writer);
+                    }
                 }
             }
         }
     }
-    Ok(counts)
+    Ok(ends)
 }
 
 fn values_read(action: &Action) -> &[u64] {

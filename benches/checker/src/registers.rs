@@ -6,11 +6,12 @@
 //! so of two chains, one is over before the other begins. Its head is the operation that begins it,
 //! its tail a node after all that saw its last value.
 //!
-//! Say that of a chain `r` is the earliest reply and `s` the latest sending. Real time puts chain A
-//! before chain B if any operation of A was answered before any of B was sent: if `r` of A is less
-//! than `s` of B. Where that is so one way only, A has the lesser `r + s`; so in the order of that
-//! sum every pair that real time decides is in its place. Pairs that it leaves open ran at the same
-//! time, of which there are few.
+//! Say that of a chain `r` is the earliest reply (of an operation that got none, the reply of the
+//! first that saw it) and `s` the latest sending. Real time puts chain A before chain B if any
+//! operation of A was answered before any of B was sent: if `r` of A is less than `s` of B. Where
+//! that is so one way only, A has the lesser `r + s`; so in the order of that sum every pair that
+//! real time decides is in its place. Pairs that it leaves open ran at the same time, of which there
+//! are few.
 
 use std::collections::HashMap;
 
@@ -181,18 +182,14 @@ fn chain(
         return None;
     }
     let label = Label { reason, key };
-    let all = || {
-        let operations =
-            versions.iter().flat_map(|version| version.writers.iter().chain(&version.readers));
-        operations.map(|&operation| facts.operation(operation))
-    };
-    let first = versions.iter().flat_map(|version| version.writers.iter().chain(&version.readers));
+    let all = || versions.iter().flat_map(|version| version.writers.iter().chain(&version.readers));
+    let sent = |&operation: &Node| facts.operation(operation).sent;
     Some(Chain {
-        head: *first.into_iter().next().expect("not empty"),
+        head: *all().next().expect("not empty"),
         tail: after_all(graph, ends, label),
         label,
-        first_reply: all().map(|one| one.replied.unwrap_or(u64::MAX)).min().expect("not empty"),
-        last_sent: all().map(|one| one.sent).max().expect("not empty"),
+        first_reply: all().map(|&operation| facts.end(operation)).min().expect("not empty"),
+        last_sent: all().map(sent).max().expect("not empty"),
     })
 }
 

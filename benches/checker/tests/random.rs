@@ -279,7 +279,7 @@ proptest! {
 
     #[test]
     fn blind_writes_with_errors(
-        plans in prop::collection::vec(plan(register_kind(), 3, 4, 60), 2..=6),
+        plans in prop::collection::vec(plan(register_kind(), 3, 4, 100), 2..=8),
         errors in prop::collection::vec(error(), 0..=3),
         client_order in client_order(),
     ) {
