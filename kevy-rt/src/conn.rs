@@ -109,12 +109,29 @@ pub struct ConnView<'a> {
 pub(crate) struct Unfixed {
     /// Its number on the coordinator.
     pub(crate) tx: u32,
-    /// The keys that it wants, by hash.
-    pub(crate) hashes: Vec<u64>,
+    /// The keys that it wants, by hash, and a filter before them.
+    hashes: Vec<u64>,
+    filter: [u64; 4],
     /// It wants everything.
     pub(crate) is_whole: bool,
     /// Everything waits until it is through: it changes the session.
     pub(crate) until_done: bool,
+}
+
+impl Unfixed {
+    pub(crate) fn new(tx: u32, hashes: Vec<u64>, is_whole: bool, until_done: bool) -> Self {
+        let mut filter = [0; 4];
+        for hash in &hashes {
+            filter[*hash as usize % 4] |= 1 << (hash >> 2 & 63);
+        }
+        Unfixed { tx, hashes, filter, is_whole, until_done }
+    }
+
+    /// Whether it wants one of these keys.
+    pub(crate) fn wants(&self, hashes: &[u64]) -> bool {
+        let may_want = |hash: u64| self.filter[hash as usize % 4] & 1 << (hash >> 2 & 63) != 0;
+        self.is_whole || hashes.iter().any(|hash| may_want(*hash) && self.hashes.contains(hash))
+    }
 }
 
 /// How far a connection is on its way out.
@@ -139,8 +156,9 @@ pub(crate) enum Stall {
     Output,
     /// A command that must run alone waits for the earlier requests' replies.
     Barrier,
-    /// A transaction of its own has no order yet, and what is next has to come behind it.
-    Order,
+    /// A transaction of its own has no order yet, the one of this number, and what is next has to
+    /// come behind it.
+    Order(u32),
     /// The turn has had enough requests: it goes on in the next one.
     Turn,
     /// What is next runs with the connection in the table: as soon as it is there again.
@@ -173,8 +191,8 @@ pub(crate) struct Conn {
     /// Whether something has to be looked at before each request: the three below, or that the
     /// session is restricted.
     pub(crate) is_special: bool,
-    /// Its transaction whose order isn't known yet.
-    pub(crate) unfixed: Option<Box<Unfixed>>,
+    /// Its transactions whose orders aren't known yet.
+    pub(crate) unfixed: Vec<Unfixed>,
     /// The requests that it queues to run as one.
     pub(crate) queued: Option<Box<Queue>>,
     /// The keys that it watches.
@@ -206,7 +224,8 @@ impl Conn {
 
     /// Finds out anew whether its requests need a second look.
     pub(crate) fn attend(&mut self) {
-        self.is_special = self.state.restricted || self.queued.is_some() || self.unfixed.is_some();
+        self.is_special =
+            self.state.restricted || self.queued.is_some() || !self.unfixed.is_empty();
     }
 
     /// Whether it is owed nothing.

@@ -115,7 +115,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             is_dirty: false,
             stall: Stall::No,
             is_special: false,
-            unfixed: None,
+            unfixed: Vec::new(),
             queued: None,
             watching: None,
             kept: None,

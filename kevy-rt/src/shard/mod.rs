@@ -437,7 +437,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
                     conn.output_bytes() < self.engine.server.limits.get().output_soft_bytes
                 }
                 Stall::Barrier => conn.queue.is_empty(),
-                Stall::Order => conn.unfixed.is_none(),
+                Stall::Order(tx) => conn.unfixed.iter().all(|unfixed| unfixed.tx != tx),
                 Stall::Table | Stall::Turn => true,
             }
     }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{Errand, Held, Kind, Schedule, Transaction, Visit};
 use crate::commands::Commands;
-use crate::conn::{Conn, ConnId, Unfixed};
+use crate::conn::{Conn, ConnId, Stall, Unfixed};
 use crate::gather::{PartOut, Plan as PartPlan};
 use crate::kept::Kept;
 use crate::shard::batch::{Call, Item};
@@ -127,10 +127,12 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let mut conns = self.server.conns.borrow_mut();
         let Some(conn) = conns.get_mut(id) else { return };
         let is_its = |unfixed: &Unfixed| unfixed.tx == tx && (is_done || !unfixed.until_done);
-        if conn.unfixed.as_deref().is_some_and(is_its) {
-            conn.unfixed = None;
+        if let Some(at) = conn.unfixed.iter().position(is_its) {
+            conn.unfixed.swap_remove(at);
             conn.attend();
-            self.touched.push(id);
+            if conn.stall == Stall::Order(tx) {
+                self.touched.push(id);
+            }
         }
     }
 
@@ -270,7 +272,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         }
         let transaction = self.transaction(conn.id, number, call, Kind::Gather, None);
         let tx = self.open(transaction, errands);
-        conn.unfixed = Some(Box::new(Unfixed { tx, hashes, is_whole, until_done: false }));
+        conn.unfixed.push(Unfixed::new(tx, hashes, is_whole, false));
         conn.attend();
     }
 

@@ -40,11 +40,12 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         if conn.queued.is_some() && !stays {
             return Some(self.enqueue(conn, port, command, index, args));
         }
-        if let Some(unfixed) = &conn.unfixed
-            && must_follow(unfixed, info, &command.run, request.place, plan.hashes(request))
-        {
+        let follows = |unfixed: &&Unfixed| {
+            must_follow(unfixed, info, &command.run, request.place, plan.hashes(request))
+        };
+        if let Some(unfixed) = conn.unfixed.iter().find(follows) {
             self.server.metrics.order_stalls.add(1);
-            return Some(Ran::Stalled(Stall::Order));
+            return Some(Ran::Stalled(Stall::Order(unfixed.tx)));
         }
         let is_local = matches!(info.route, Route::Local | Route::Session);
         let strict = self.server.limits.get().strict_pipelines && !is_local;
@@ -170,15 +171,16 @@ pub(super) fn must_follow<S>(
     if unfixed.until_done {
         return true;
     }
-    let is_transaction = place == Where::Several
-        || matches!(run, Run::Tx(_) | Run::Queue(QueueVerb::Run | QueueVerb::Watch));
-    if is_transaction {
-        return !fault::is_on(Fault::NoTransactionStall);
-    }
-    let shares = match info.route {
-        Route::Local | Route::Session => false,
-        Route::All { .. } | Route::At(_) => true,
-        _ => unfixed.is_whole || hashes.iter().any(|hash| unfixed.hashes.contains(hash)),
-    };
-    shares && !fault::is_on(Fault::NoOrderStall)
+    // What a queue wants is found out when it runs.
+    let is_queue = matches!(run, Run::Queue(QueueVerb::Run));
+    let is_transaction =
+        is_queue || place == Where::Several || matches!(run, Run::Tx(_) | Run::Queue(_));
+    let follows = is_queue
+        || match info.route {
+            Route::Local | Route::Session => false,
+            Route::All { .. } | Route::At(_) => true,
+            _ => unfixed.wants(hashes),
+        };
+    let fault = if is_transaction { Fault::NoTransactionStall } else { Fault::NoOrderStall };
+    follows && !fault::is_on(fault)
 }

@@ -80,7 +80,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         if others || until_done {
             let mut conns = self.server.conns.borrow_mut();
             if let Some(conn) = conns.get_mut(id) {
-                conn.unfixed = Some(Box::new(Unfixed { tx, hashes, is_whole, until_done }));
+                conn.unfixed.push(Unfixed::new(tx, hashes, is_whole, until_done));
                 conn.attend();
             }
         }
