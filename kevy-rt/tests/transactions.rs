@@ -120,6 +120,16 @@ fn a_change_of_a_watched_key_undoes_a_queue() {
 }
 
 #[test]
+fn a_refused_run_ends_its_queue() {
+    each(|mut server| {
+        let client = server.connect(0);
+        let sent = b"multi\nset a 1\nunwatch\nexec\nmulti\nset a 2\nexec now\nget a\n";
+        let expected = "+OK\n+QUEUED\n+QUEUED\n*2\n+OK\n+OK\n+OK\n+QUEUED\n-Arity(\"EXEC\")\n$1\n";
+        assert_eq!(text(server.call(client, sent)), expected);
+    });
+}
+
+#[test]
 fn who_leaves_changes_nothing() {
     each(|mut server| {
         let (client, other) = (server.connect(0), server.connect(0));

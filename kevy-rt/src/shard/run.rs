@@ -25,7 +25,7 @@ use crate::shard::TURN_REQUESTS;
 use crate::shard::batch::{Batch, Call, Item, Ticket};
 use crate::shard::outbox::Outbox;
 use crate::shard::plan::{Known, Placement, Plan, Planned, Where, prefetch_all};
-use crate::shard::transact::{Transactions, parts_of, spoil};
+use crate::shard::transact::{Transactions, parts_of};
 use crate::shared::{Mark, Out};
 use crate::table::Found;
 use crate::wire::{BURST_REQUESTS, Burst, Refusal, Resume};
@@ -416,7 +416,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             }
             Known::Command(..) => {}
         }
-        spoil(conn);
+        self.refuse_queued(conn, known);
         answer(conn, &mut reply);
         self.scratch = reply;
         Ran::Done

@@ -30,7 +30,6 @@ use crate::tx::queue::{Queue, Watching};
 use crate::tx::stamp::Stamp;
 use crate::tx::task::{Hub, Task};
 
-pub(super) use requests::spoil;
 pub(super) use start::parts_of;
 
 /// A transaction asks an owner for its place in the order.

@@ -32,11 +32,12 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             let mut reply = Out::default();
             (port.refuse)(refusal, conn.state.scope, &mut reply);
             self.count_rejected(self.call(conn, command, index).index);
-            spoil(conn);
+            self.refuse_queued(conn, &request.known);
             answer(conn, &mut reply);
             return Some(Ran::Done);
         }
-        let stays = matches!(command.run, Run::Queue(_)) || info.queueing == Queueing::AtOnce;
+        let is_about_queue = matches!(command.run, Run::Queue(verb) if verb != QueueVerb::Unwatch);
+        let stays = is_about_queue || info.queueing == Queueing::AtOnce;
         if conn.queued.is_some() && !stays {
             return Some(self.enqueue(conn, port, command, index, args));
         }
@@ -108,11 +109,10 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 Err(Refusal::Spoiled)
             }
             (QueueVerb::Watch, _) => Err(Refusal::WatchWhileQueueing),
-            (QueueVerb::Unwatch, None) => {
+            (QueueVerb::Unwatch, _) => {
                 self.unwatch(conn);
                 Ok(Outcome::Done)
             }
-            (QueueVerb::Unwatch, Some(_)) => Ok(Outcome::Done),
         };
         conn.attend();
         match outcome {
@@ -130,6 +130,20 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             QueueVerb::Run => conn.queued.as_ref().is_some_and(|queue| !queue.is_spoiled),
             QueueVerb::Watch => conn.queued.is_none(),
             _ => false,
+        }
+    }
+
+    /// A request that is refused spoils the queue; the one that was to run it ends it.
+    pub(in crate::shard) fn refuse_queued(&mut self, conn: &mut Conn, known: &Known<C::Store>) {
+        match known {
+            Known::Arity(command, _) | Known::Command(command, _)
+                if matches!(command.run, Run::Queue(QueueVerb::Run)) =>
+            {
+                conn.queued = None;
+                self.unwatch(conn);
+                conn.attend();
+            }
+            _ => spoil(conn),
         }
     }
 
@@ -153,7 +167,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
 }
 
 /// Nothing of a connection's queue will run.
-pub(in crate::shard) fn spoil(conn: &mut Conn) {
+fn spoil(conn: &mut Conn) {
     if let Some(queue) = &mut conn.queued {
         queue.is_spoiled = true;
     }

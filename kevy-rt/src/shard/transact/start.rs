@@ -16,6 +16,7 @@ use crate::tx::fault::{self, Fault};
 use crate::tx::queue::{self, Queue, Step, Watching};
 use crate::tx::task::{Hub, Task, TxStart};
 use crate::tx::watch::WatchId;
+use crate::wire::Outcome;
 
 /// What a task is started with.
 pub(super) struct StartTask<S: 'static> {
@@ -175,12 +176,17 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                     Step::Done(refusal)
                 }
                 (Run::Tx(_), _) => Step::Task(requested, Kept::new(args)),
+                // What was watched is dropped by then.
+                (Run::Queue(_), _) => {
+                    (port.outcome)(Outcome::Done, requested.scope, &mut refusal);
+                    self.count_run(requested.index, false);
+                    Step::Done(refusal)
+                }
                 (_, Route::Local) => Step::Here(number),
                 (_, Route::Session) => {
                     changes_session = true;
                     Step::Here(number)
                 }
-                (Run::Queue(_), _) => Step::Done(refusal),
                 (_, Route::All { .. }) if shards > 1 => {
                     whole = true;
                     let parts = (0..shards).map(|shard| (shard, Kept::new(args))).collect();
