@@ -269,6 +269,8 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let guarded = AssertUnwindSafe(|| match call.command.run {
             Run::Session(run) => {
                 self.run_session_request(&mut conn, call, run, args.args(), &mut reply);
+                // Later requests of the connection wait for this one, so that is its own change.
+                hub.scope.set(conn.state.scope);
             }
             Run::One(run) => {
                 self.run_whole(call, run, Some(&conn.facts), args.args(), &mut reply);
@@ -279,7 +281,6 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             survive_panic(&call.command.info);
             reply = self.panicked(call);
         }
-        hub.scope.set(conn.state.scope);
         self.server.conns.borrow_mut().give_back(conn);
         Work::Whole { call, args: Kept::default(), reply, is_admitted: true }
     }
