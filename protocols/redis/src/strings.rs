@@ -221,10 +221,14 @@ impl Strings {
         flags(write, denyoom),
         meta(key_flags = "OW,insert", tips = "request_policy:multi_shard,response_policy:agg_min")
     )]
-    async fn msetnx(tx: &Tx<Db>, pairs: Keys<'_, 2>) -> bool {
+    async fn msetnx(tx: &Tx<Db>, pairs: Keys<'_, 2>) -> Result<bool, Error> {
+        // There is a first key, unless the last one is without a value.
+        if pairs.iter().next().is_none() {
+            return Err(Error::arity("msetnx"));
+        }
         let exist = tx.on_all(pairs.iter(), |db, key| db.entry(key).exists());
         if exist.await.contains(&true) {
-            return false;
+            return Ok(false);
         }
         let set = |(key, value): (Key<'_>, Args<'_>)| {
             let value = shared(value.value(0).unwrap_or(Value::Slice(b"")));
@@ -236,7 +240,7 @@ impl Strings {
         for set in sets {
             set.await;
         }
-        true
+        Ok(true)
     }
 
     /// Appends to the string of a key, which is empty if it isn't there. Answers its length.

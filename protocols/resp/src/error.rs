@@ -73,6 +73,11 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Syntax => Error::SYNTAX,
+            // What should have run the queue says that it is gone.
+            Refusal::Arity("EXEC") => Error::new(
+                "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' \
+                 command",
+            ),
             // A subcommand's name is two words here and `client|list` in Redis's texts.
             Refusal::Arity(name) => Error::arity(&name.to_ascii_lowercase().replace(' ', "|")),
             Refusal::NotAnInteger => Error::NOT_AN_INTEGER,
@@ -127,6 +132,13 @@ mod tests {
                 Refusal::Arity("CLIENT LIST"),
                 "ERR wrong number of arguments for 'client|list' command",
             ),
+            (
+                Refusal::Arity("EXEC"),
+                "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' \
+                 command",
+            ),
+            (Refusal::Nested, "ERR MULTI calls can not be nested"),
+            (Refusal::NotQueueing("DISCARD"), "ERR DISCARD without MULTI"),
             (Refusal::NotAnInteger, "ERR value is not an integer or out of range"),
             (Refusal::NotAFloat, "ERR value is not a valid float"),
             (Refusal::Denied, "NOAUTH Authentication required."),

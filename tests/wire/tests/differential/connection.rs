@@ -266,6 +266,10 @@ fn client_subcommands() {
         ! CLIENT REPLY SKIP
         ! PING
         PING answered
+        ! CLIENT REPLY SKIP
+        ! SELECT 1
+        PING answered
+        SELECT 0
         ! CLIENT REPLY OFF
         RESET
         PING answered

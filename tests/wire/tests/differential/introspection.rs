@@ -7,7 +7,7 @@ use kevy_wire_tests::{Both, Client, Reply, Server, is_self_check, matrix};
 use crate::script::run;
 
 /// Every command of this server that the oracle has too.
-const COMMANDS: [&str; 70] = [
+const COMMANDS: [&str; 81] = [
     "ping",
     "echo",
     "quit",
@@ -61,6 +61,17 @@ const COMMANDS: [&str; 70] = [
     "keys",
     "scan",
     "shutdown",
+    "multi",
+    "exec",
+    "discard",
+    "watch",
+    "unwatch",
+    "msetnx",
+    "rename",
+    "renamenx",
+    "copy",
+    "move",
+    "lcs",
     "client|id",
     "client|kill",
     "client|no-evict",
@@ -259,7 +270,32 @@ fn command_subcommands() {
         COMMAND GETKEYS DBSIZE
         COMMAND GETKEYS KEYS *
         COMMAND GETKEYS SCAN 0
+        COMMAND GETKEYS RENAME a b
+        COMMAND GETKEYS RENAME a
+        COMMAND GETKEYS COPY a b DB 1 REPLACE
+        COMMAND GETKEYS LCS a b LEN
+        COMMAND GETKEYS MSETNX a 1 b 2
+        COMMAND GETKEYS MOVE a 1
+        COMMAND GETKEYS WATCH a b
+        COMMAND GETKEYS EXEC
+        COMMAND GETKEYS MULTI
+        COMMAND GETKEYSANDFLAGS GET a
+        COMMAND GETKEYSANDFLAGS RENAME a b
+        COMMAND GETKEYSANDFLAGS RENAMENX a b
+        COMMAND GETKEYSANDFLAGS COPY a b
+        COMMAND GETKEYSANDFLAGS LCS a b
+        COMMAND GETKEYSANDFLAGS MSETNX a 1 b 2
+        COMMAND GETKEYSANDFLAGS MOVE a 1
+        COMMAND GETKEYSANDFLAGS WATCH a b
     "#);
+}
+
+/// Where its keys are and what is done with them, but for remarks.
+fn key_specs(specs: &Reply) -> String {
+    let is_fact = |pair: &&[Reply]| pair[0].text() != "notes";
+    let facts =
+        |spec: &Reply| format!("{:?}\n", Vec::from_iter(spec.elements().chunks(2).filter(is_fact)));
+    specs.elements().iter().map(facts).collect()
 }
 
 /// Name, arity, flags, first and last key, step: what clients route by.
@@ -278,6 +314,7 @@ fn facts(info: &Reply) -> BTreeMap<String, String> {
         ("first key".into(), parts[3].integer().to_string()),
         ("last key".into(), parts[4].integer().to_string()),
         ("step".into(), parts[5].integer().to_string()),
+        ("keys".into(), key_specs(&parts[8])),
     ])
 }
 

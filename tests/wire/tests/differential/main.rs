@@ -15,3 +15,4 @@ mod numbers;
 mod random;
 mod script;
 mod strings;
+mod transactions;

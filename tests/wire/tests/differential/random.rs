@@ -28,10 +28,11 @@ fn random_commands_have_the_same_replies() {
 
 fn sequence(run: &mut Run<'_>, seed: u64, setup: &str) {
     let mut random = Random::new(seed);
-    let mut at = 0;
+    let (mut at, mut is_queueing) = (0, false);
     while at < effort(COMMANDS) {
         let depth = if random.one_in(3) { 1 } else { 1 + random.below(60) };
-        let lines: Vec<(View, String)> = (0..depth).map(|_| command(&mut random)).collect();
+        let lines: Vec<(View, String)> =
+            (0..depth).map(|_| next_command(&mut random, &mut is_queueing)).collect();
         let commands: Vec<_> = lines.iter().map(|(_, line)| words(line)).collect();
         let outcomes = run.pipeline(&commands);
         for ((view, line), (oracle, ours)) in lines.iter().zip(&outcomes) {
@@ -44,7 +45,7 @@ fn sequence(run: &mut Run<'_>, seed: u64, setup: &str) {
             );
             at += 1;
         }
-        if random.one_in(20) {
+        if !is_queueing && random.one_in(20) {
             assert_same_keys(run, setup, seed, at);
         }
     }
@@ -77,6 +78,40 @@ fn assert_same_keys(run: &mut Run<'_>, setup: &str, seed: u64, at: usize) {
         key => keys.contains(key),
     };
     assert!(is_known, "{place}: RANDOMKEY gives {}", printable(&random_key.raw));
+}
+
+/// A command and how closely its replies have to match; now and then some are queued to be run as
+/// one. Of those the replies come together, so that each has to match exactly.
+fn next_command(random: &mut Random, is_queueing: &mut bool) -> (View, String) {
+    if !*is_queueing {
+        return match random.below(100) {
+            0..3 => {
+                *is_queueing = true;
+                (View::Exact, "MULTI".into())
+            }
+            3 => (View::Exact, format!("WATCH {}", keys(random))),
+            4 => (View::Exact, random.pick(&["UNWATCH", "EXEC", "DISCARD", "WATCH"]).to_owned()),
+            _ => command(random),
+        };
+    }
+    match random.below(100) {
+        0..10 => {
+            *is_queueing = false;
+            (View::Exact, random.pick(&["EXEC", "EXEC", "EXEC", "EXEC", "DISCARD"]).to_owned())
+        }
+        10 => (View::Exact, random.pick(&["MULTI", "WATCH k1", "UNWATCH"]).to_owned()),
+        _ => loop {
+            let (view, line) = command(random);
+            if view == View::Exact && (!is_nonsense(&line) || random.one_in(8)) {
+                return (view, line);
+            }
+        },
+    }
+}
+
+/// Whether a command would let the queue it is in be dropped.
+fn is_nonsense(line: &str) -> bool {
+    line.starts_with("NOSUCH") || line == "MGET"
 }
 
 /// A command and how closely its replies have to match.
@@ -112,7 +147,8 @@ fn command(random: &mut Random) -> (View, String) {
             let (whole, cents) = (random.between(-50, 50), random.below(100));
             format!("INCRBYFLOAT {} {whole}.{cents:02}", key(random))
         }
-        64..69 => format!("{} {}", random.pick(&["DEL", "UNLINK"]), keys(random)),
+        64..67 => format!("{} {}", random.pick(&["DEL", "UNLINK"]), keys(random)),
+        67..69 => moved(random),
         69..72 => format!("{} {}", random.pick(&["EXISTS", "TOUCH"]), keys(random)),
         72..76 => {
             let verb = random.pick(&["EXPIRE", "PEXPIRE"]);
@@ -139,6 +175,25 @@ fn command(random: &mut Random) -> (View, String) {
         _ => nonsense(random),
     };
     (View::Exact, line)
+}
+
+/// A command over two keys, or two databases.
+fn moved(random: &mut Random) -> String {
+    let (one, other) = (key(random), key(random));
+    match random.below(10) {
+        0..3 => format!("RENAME {one} {other}"),
+        3 => format!("RENAMENX {one} {other}"),
+        4 => format!("MOVE {one} {}", random.below(4)),
+        5 => format!("MSETNX {}", pairs(random)),
+        6 => {
+            let options = ["", " LEN", " IDX", " IDX WITHMATCHLEN", " IDX MINMATCHLEN 2"];
+            format!("LCS {one} {other}{}", random.pick(&options))
+        }
+        _ => {
+            let options = ["", " REPLACE", " REPLACE", " DB 1", " DB 2 REPLACE", " DB 16", " FOO"];
+            format!("COPY {one} {other}{}", random.pick(&options))
+        }
+    }
 }
 
 /// Seconds or milliseconds that no run lives to see the end of.

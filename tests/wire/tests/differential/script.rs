@@ -8,6 +8,7 @@
 //! shape TIME               the same types
 //! ! CLIENT REPLY OFF       sent; no reply is waited for
 //! reconnect                both connections are opened anew
+//! other SET key 1          sent by another client than the rest
 //! ```
 //!
 //! The words of a line are those of [`words`]. A script starts on an empty server and a new
@@ -44,13 +45,16 @@ pub(crate) struct Run<'a> {
     protocol: &'a str,
     oracle: Client,
     ours: Client,
+    /// Those of the other client.
+    others: (Client, Client),
 }
 
 impl<'a> Run<'a> {
     /// Connects to both, and empties them.
     pub(crate) fn new(both: &'a Both, protocol: &'a str) -> Self {
         let (oracle, ours) = both.connect();
-        let mut run = Self { both, protocol, oracle, ours };
+        let others = both.connect();
+        let mut run = Self { both, protocol, oracle, ours, others };
         run.reconnect();
         // Neither has to be allowed: a script may begin unauthenticated.
         let _ = run.outcomes(&words("FLUSHALL"));
@@ -69,6 +73,19 @@ impl<'a> Run<'a> {
     pub(crate) fn outcomes(&mut self, command: &[Vec<u8>]) -> (Outcome, Outcome) {
         self.send(command);
         (self.oracle.receive(), self.ours.receive())
+    }
+
+    /// Lets another client send a command to both, and waits for both replies.
+    pub(crate) fn other_outcomes(&mut self, command: &[Vec<u8>]) -> (Outcome, Outcome) {
+        self.exchange_clients();
+        let outcomes = self.outcomes(command);
+        self.exchange_clients();
+        outcomes
+    }
+
+    fn exchange_clients(&mut self) {
+        std::mem::swap(&mut self.oracle, &mut self.others.0);
+        std::mem::swap(&mut self.ours, &mut self.others.1);
     }
 
     /// Sends commands to both in one piece and waits for all replies.
@@ -93,6 +110,11 @@ impl<'a> Run<'a> {
             }
             match line.split_once(' ') {
                 None if line == "reconnect" => self.reconnect(),
+                Some(("other", command)) => {
+                    self.exchange_clients();
+                    self.line(View::Exact, command, setup, report);
+                    self.exchange_clients();
+                }
                 Some(("!", command)) => self.send(&words(command)),
                 Some(("sorted", command)) => self.line(View::Sorted, command, setup, report),
                 Some(("shape", command)) => self.line(View::Shape, command, setup, report),
