@@ -18,10 +18,22 @@ pub(crate) struct Kept {
 impl Kept {
     /// All of a request.
     pub(crate) fn new(args: Args<'_>) -> Self {
-        let mut kept = Kept::default();
+        let mut kept = Kept::with_room(args);
         kept.range(args, 0, args.len());
         kept.hashes.extend_from_slice(args.hashes());
         kept
+    }
+
+    /// An empty one with room for a small request.
+    fn with_room(args: Args<'_>) -> Self {
+        let small = args.spans().iter().filter(|span| span.large_index().is_none());
+        let bytes = small.map(|span| span.len as usize).filter(|&len| len < GATHER_BYTES).sum();
+        Kept {
+            bytes: Vec::with_capacity(bytes),
+            spans: Vec::with_capacity(args.len()),
+            large: Vec::new(),
+            hashes: Vec::with_capacity(args.hashes().len()),
+        }
     }
 
     /// A request narrowed to some of its keys: what precedes the keys, the arguments of those that
@@ -31,7 +43,7 @@ impl Kept {
         range: KeyRange,
         is_mine: impl Fn(usize) -> bool,
     ) -> Self {
-        let mut kept = Kept::default();
+        let mut kept = Kept::with_room(args);
         kept.range(args, 0, range.first as usize);
         for (key, &hash) in args.hashes().iter().enumerate().filter(|(key, _)| is_mine(*key)) {
             let start = range.start_of(key);

@@ -1,17 +1,48 @@
-//! For tests of wires and stores: feeds a wire with bytes in pieces, as a connection does; makes keys
-//! without a request.
+//! For tests of wires and stores: feeds a wire with bytes in pieces, as a connection does; makes and
+//! watches keys without a request.
 
 use std::marker::PhantomData;
 use std::mem::take;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::args::Key;
 use crate::input::Input;
+use crate::tx::watch::{Changes, WatchId};
 use crate::wire::{Burst, ParseLimits, Resume, Wire};
 
 /// A key with its hash, as a store gets it from a handler.
 #[inline]
 pub fn key(bytes: &[u8], hash: u64) -> Key<'_> {
     Key::new(bytes, hash)
+}
+
+/// A watched key, as a store's tests look for what the store tells of it. Dropped, it is watched no
+/// more.
+#[derive(Debug)]
+pub struct Watched {
+    changes: Changes,
+    id: WatchId,
+}
+
+impl Watched {
+    /// Watches a key from now on.
+    pub fn new(changes: &Changes, space: u64, key: Key<'_>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = WatchId(NEXT.fetch_add(1, Ordering::Relaxed));
+        changes.watch(id, space, key);
+        Watched { changes: changes.clone(), id }
+    }
+
+    /// Whether a change of it was told.
+    pub fn is_changed(&self) -> bool {
+        self.changes.is_marked(self.id)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.changes.unwatch(self.id);
+    }
 }
 
 /// A request's arguments.

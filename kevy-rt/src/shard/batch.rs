@@ -72,7 +72,7 @@ pub(crate) enum Item<S: 'static, Socket> {
     /// A connection that was accepted elsewhere and is to live here.
     Adopt(Option<Incoming<Socket>>),
     /// A transaction asks for its place in the owner's order. Taken out by the owner.
-    Schedule(Option<Box<Schedule<S>>>),
+    Schedule(Option<Schedule<S>>),
     /// A transaction's order, for the entry that it has there.
     Fix { entry: EntryId, order: Stamp },
     /// A further hop of a transaction, for the entry that it has there.
@@ -169,17 +169,15 @@ impl<S: 'static, Socket> Batch<S, Socket> {
 
     /// An item's keys, by hash and scope.
     #[inline]
-    pub(crate) fn keys<'a>(
-        &'a self,
-        item: &Item<S, Socket>,
-    ) -> impl Iterator<Item = (u64, u64)> + Clone + use<'a, S, Socket> {
+    pub(crate) fn keys<'a>(&'a self, item: &'a Item<S, Socket>) -> Keys<'a> {
         let (hashes, scope) = match item {
             Item::Request(ticket, _) | Item::Part { ticket, .. } => {
                 (ticket.hashes, ticket.call.scope)
             }
-            _ => ((0, 0), 0),
+            Item::Schedule(Some(schedule)) => return Keys::of(schedule.keys()),
+            _ => return Keys::of((&[], 0)),
         };
-        self.hashes[hashes.0 as usize..hashes.1 as usize].iter().map(move |&hash| (hash, scope))
+        Keys::of((&self.hashes[hashes.0 as usize..hashes.1 as usize], scope))
     }
 
     /// Starts a request's arguments.
@@ -187,6 +185,29 @@ impl<S: 'static, Socket> Batch<S, Socket> {
     pub(crate) fn writer(&mut self) -> ArgsWriter<'_, S, Socket> {
         let (spans, hashes) = (self.spans.len() as u32, self.hashes.len() as u32);
         ArgsWriter { batch: self, spans, hashes }
+    }
+}
+
+/// Keys by hash and scope.
+#[derive(Clone)]
+pub(crate) struct Keys<'a> {
+    hashes: std::slice::Iter<'a, u64>,
+    scope: u64,
+}
+
+impl<'a> Keys<'a> {
+    #[inline]
+    pub(crate) fn of((hashes, scope): (&'a [u64], u64)) -> Self {
+        Keys { hashes: hashes.iter(), scope }
+    }
+}
+
+impl Iterator for Keys<'_> {
+    type Item = (u64, u64);
+
+    #[inline]
+    fn next(&mut self) -> Option<(u64, u64)> {
+        self.hashes.next().map(|&hash| (hash, self.scope))
     }
 }
 

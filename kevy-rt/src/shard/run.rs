@@ -47,7 +47,7 @@ pub(crate) struct Engine<C: Commands, Socket> {
     pub(super) touched: Vec<ConnId>,
     /// Where a reply is written that can't go to its connection's output yet.
     scratch: Out,
-    parts: Vec<PartOut>,
+    pub(super) parts: Vec<PartOut>,
     /// Output buffers that no connection uses.
     outputs: Vec<Out>,
     until_timed: u64,
@@ -640,6 +640,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         &mut self,
         conn: &mut Conn,
         call: Call<C::Store>,
+        plan: PartPlan,
         parts: usize,
     ) -> u64 {
         let Run::Gather { merge, .. } = call.command.run else { unreachable!("routed to several") };
@@ -647,7 +648,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let slots = (0..parts).map(|_| PartOut::default()).collect();
         conn.queue.gather(Box::new(Gather {
             merge,
-            plan: PartPlan::default(),
+            plan,
             parts: slots,
             open: parts,
             index: call.index,
@@ -776,7 +777,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             self.gather(&mut conn, call, PartPlan::default(), parts);
             return self.server.conns.borrow_mut().give_back(conn);
         }
-        let number = self.open_gather(&mut conn, call, shards);
+        let number = self.open_gather(&mut conn, call, PartPlan::default(), shards);
         self.server.conns.borrow_mut().give_back(conn);
         for owner in (0..shards).filter(|&owner| owner != me) {
             let mut writer = self.outbox.batch(owner).writer();
@@ -847,6 +848,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             if burst.len() > 1 {
                 let keys = burst.iter().flat_map(|item| batch.keys(item));
                 prefetch_all(&self.store, keys);
+                self.prefetch_own(burst);
             }
             let at = Cell::new(0);
             let mark = Cell::new(Mark::default());
@@ -910,7 +912,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             Item::Adopt(incoming) => adopted.extend(incoming.take()),
             Item::Schedule(schedule) => {
                 if let Some(schedule) = schedule.take() {
-                    *item = self.schedule(*schedule);
+                    *item = self.schedule(schedule);
                     self.advance();
                 }
             }
@@ -923,6 +925,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
 
     /// Hands the replies of a batch that came home to their connections.
     pub(crate) fn take_home(&mut self, source: usize, batch: &mut Batch<C::Store, Socket>) {
+        self.prefetch_own(&batch.items);
         let mut start = Mark::default();
         for item in batch.items.drain(..) {
             match item {

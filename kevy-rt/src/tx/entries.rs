@@ -14,6 +14,8 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use smallvec::SmallVec;
+
 use super::fault::{self, Fault};
 use super::stamp::Stamp;
 
@@ -72,6 +74,9 @@ impl Intents {
     }
 }
 
+/// The entries of a key: mostly one.
+type Lines = SmallVec<[Line; 2]>;
+
 /// One entry in the list of a key.
 #[derive(Clone, Copy, Debug)]
 struct Line {
@@ -102,11 +107,11 @@ pub(crate) struct Entries {
     open: Cell<usize>,
     exclusive: usize,
     /// Of each wanted key, in the order of stamps.
-    keys: HashMap<u64, Vec<Line>, BuildHasherDefault<Identity>>,
+    keys: HashMap<u64, Lines, BuildHasherDefault<Identity>>,
     /// How many intents fall into each slot, by hash.
     filter: [u32; FILTER],
     /// Those that want the whole shard, in the order of stamps.
-    whole: Vec<Line>,
+    whole: Lines,
     /// Those that may have become ready.
     candidates: Vec<EntryId>,
 }
@@ -120,7 +125,7 @@ impl Default for Entries {
             exclusive: 0,
             keys: HashMap::default(),
             filter: [0; FILTER],
-            whole: Vec::new(),
+            whole: Lines::new(),
             candidates: Vec::new(),
         }
     }
@@ -195,7 +200,7 @@ impl Entries {
     }
 
     fn enlist(&mut self, id: EntryId, stamp: Stamp, intents: &Intents) {
-        let add = |lines: &mut Vec<Line>, access| {
+        let add = |lines: &mut Lines, access| {
             let at = lines.partition_point(|line| line.stamp < stamp);
             lines.insert(at, Line { stamp, entry: id, access });
         };
@@ -239,7 +244,8 @@ impl Entries {
         let entry = self.entry_mut(id);
         entry.is_fixed = true;
         let moves = entry.stamp != order && !fault::is_on(Fault::OwnStamp);
-        if moves {
+        if moves && !self.stays(id, order) {
+            let entry = self.entry_mut(id);
             debug_assert!(entry.stamp < order || fault::is_on(Fault::SmallestStamp));
             entry.stamp = order;
             let intents = std::mem::replace(&mut entry.intents, Intents::Whole(Access::Shared));
@@ -248,6 +254,24 @@ impl Entries {
             self.entry_mut(id).intents = intents;
         }
         self.candidates.push(id);
+    }
+
+    /// Moves an entry to its order where it stands, if nobody comes between. Most entries are alone.
+    fn stays(&mut self, id: EntryId, order: Stamp) -> bool {
+        let Entries { places, keys, .. } = self;
+        let Some(entry) = &mut places[id.0 as usize] else { return false };
+        let Intents::Keys(wanted) = &entry.intents else { return false };
+        let is_alone = |(hash, _): &(u64, Access)| keys.get(hash).is_some_and(|it| it.len() == 1);
+        if !wanted.iter().all(is_alone) || !self.whole.is_empty() {
+            return false;
+        }
+        entry.stamp = order;
+        for (hash, _) in wanted {
+            if let Some(lines) = keys.get_mut(hash) {
+                lines[0].stamp = order;
+            }
+        }
+        true
     }
 
     /// A hop has come for an entry.

@@ -46,6 +46,16 @@ pub(crate) struct Hop<S: 'static> {
 }
 
 impl<S> Hop<S> {
+    /// The keys of what it does first, by hash, and their scope: memory to ask for ahead.
+    pub(crate) fn keys(&self) -> (&[u64], u64) {
+        match self.works.first() {
+            Some((_, Work::Part { call, args, .. } | Work::Whole { call, args, .. })) => {
+                (args.args().hashes(), call.scope)
+            }
+            _ => (&[], 0),
+        }
+    }
+
     /// One thing, and nothing behind it.
     pub(crate) fn last(work: Work<S>) -> Self {
         Hop { works: vec![(0, work)], is_last: true }

@@ -2,8 +2,10 @@
 
 use std::rc::Rc;
 
+use smallvec::SmallVec;
+
 use super::{Errand, Held, Kind, Schedule, Transaction, Visit};
-use crate::commands::Commands;
+use crate::commands::{Commands, Route};
 use crate::conn::{Conn, ConnId, Stall, Unfixed};
 use crate::gather::{PartOut, Plan as PartPlan};
 use crate::kept::Kept;
@@ -22,7 +24,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     pub(super) fn open(
         &mut self,
         transaction: Transaction<C::Store>,
-        errands: Vec<Errand<C::Store>>,
+        mut errands: Vec<Errand<C::Store>>,
     ) -> u32 {
         self.server.metrics.transactions.add(1);
         let me = self.server.place.shard as u16;
@@ -34,29 +36,33 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let mut transaction =
             Transaction { unscheduled: others, open: errands.len(), ..transaction };
         // The own place first: then the only other owner's stamp is the larger one.
-        let (own, rest): (Vec<_>, Vec<_>) =
-            errands.into_iter().enumerate().partition(|(_, errand)| errand.owner == me);
-        transaction.visits.extend((0..own.len() + rest.len()).map(|_| Visit {
-            owner: me,
+        let own = errands.iter().position(|errand| errand.owner == me);
+        let visit = |errand: &Errand<C::Store>| Visit {
+            owner: errand.owner,
             entry: None,
-            is_last_owner: false,
-        }));
-        for (visit, errand) in own {
+            is_last_owner: others == 1 && errand.owner != me,
+        };
+        transaction.visits.extend(errands.iter().map(visit));
+        if let Some(visit) = own {
+            let errand = &mut errands[visit];
+            let (intents, hop) = (errand.intents.take(), errand.hop.take());
             let stamp = self.server.process.stamps.take(self.now_ms);
             transaction.order = stamp;
             let held = Held::Visit { coordinator: me, tx: number, visit: visit as u16 };
             let is_fixed = others == 0 || (others == 1 && fault::is_on(Fault::OwnFirst));
-            let entry = self.add_entry(stamp, errand.intents, is_fixed, held, errand.hop);
+            let intents = Self::wanted(intents, hop.as_ref());
+            let entry = self.add_entry(stamp, intents, is_fixed, held, hop);
             transaction.visits[visit].entry = Some(entry);
         }
-        for (visit, errand) in rest {
+        for (visit, errand) in errands.into_iter().enumerate() {
             let Errand { owner, intents, hop } = errand;
+            if owner == me {
+                continue;
+            }
             let is_last_owner = others == 1;
-            transaction.visits[visit].owner = owner;
-            transaction.visits[visit].is_last_owner = is_last_owner;
             let (tx, visit) = (number, visit as u16);
             let schedule = Schedule { coordinator: me, tx, visit, intents, is_last_owner, hop };
-            self.outbox.open_visit(owner as usize, Item::Schedule(Some(Box::new(schedule))));
+            self.outbox.open_visit(owner as usize, Item::Schedule(Some(schedule)));
         }
         self.transactions.running[number as usize] = Some(transaction);
         number
@@ -240,23 +246,18 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         plan: PartPlan,
         parts: Vec<(u16, Kept)>,
     ) {
-        let number = self.open_gather(conn, call, parts.len());
-        if let Some(gather) = conn.queue.gathering(number) {
-            gather.plan = plan;
-        }
-        let mut hashes = Vec::new();
+        let mut hashes = Vec::with_capacity(plan.part_of.len());
         let errands = parts.into_iter().enumerate().map(|(part, (owner, args))| {
             let is_loose = fault::is_on(Fault::LooseGather) && !call.command.info.write;
-            let intents = match is_loose {
-                true => Intents::Keys(Vec::new()),
-                false => Self::intents(call, args.args()),
-            };
+            let intents = is_loose.then(|| Intents::Keys(Vec::new()));
             hashes.extend_from_slice(args.args().hashes());
-            let work = Work::Part { call, args, part: part as u16, answer: PartOut::default() };
+            let answer = self.parts.pop().unwrap_or_default();
+            let work = Work::Part { call, args, part: part as u16, answer };
             Errand { owner, intents, hop: Some(Hop::last(work)) }
         });
         let errands: Vec<_> = errands.collect();
-        let is_whole = errands.iter().any(|errand| matches!(errand.intents, Intents::Whole(_)));
+        let number = self.open_gather(conn, call, plan, errands.len());
+        let is_whole = matches!(call.command.info.route, Route::All { .. });
         let me = self.server.place.shard as u16;
         let mut own_is_refused = false;
         for errand in errands.iter().filter(|errand| errand.owner == me) {
@@ -288,7 +289,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             conn,
             number,
             call,
-            visits: Vec::new(),
+            visits: SmallVec::new(),
             unscheduled: 0,
             order: Stamp::default(),
             is_refused: false,

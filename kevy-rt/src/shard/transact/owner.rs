@@ -103,14 +103,15 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             return Item::Scheduled { tx, visit, entry: None, stamp, is_refused: true };
         }
         let stamp = self.server.process.stamps.take(self.now_ms);
-        let is_free = !self.server.entries.borrow().conflict_with(&intents);
         if let Some(hop) = hop {
+            let is_free = self.is_free(intents.as_ref(), &hop);
             if is_last_owner && is_free && hop.is_last {
                 self.server.metrics.one_round.add(1);
                 let hop = self.run_hop(hop, stamp);
                 return Item::Ran { tx, visit, hop, scheduled: Some((stamp, None)) };
             }
             let held = Held::Visit { coordinator, tx, visit };
+            let intents = Self::wanted(intents, Some(&hop));
             let entry = self.add_entry(stamp, intents, is_last_owner, held, Some(hop));
             if is_last_owner && fault::is_on(Fault::NoEarlyAnswer) {
                 let waiting = self.transactions.waiting[entry.0 as usize].as_mut();
@@ -129,8 +130,29 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             return Item::Scheduled { tx, visit, entry: Some(entry), stamp, is_refused: false };
         }
         let held = Held::Visit { coordinator, tx, visit };
+        let intents = Self::wanted(intents, None);
         let entry = Some(self.add_entry(stamp, intents, is_last_owner, held, None));
         Item::Scheduled { tx, visit, entry, stamp, is_refused: false }
+    }
+
+    /// What an errand wants: what is said, or what the request of its hop names.
+    pub(super) fn wanted(intents: Option<Intents>, hop: Option<&Hop<C::Store>>) -> Intents {
+        intents.unwrap_or_else(|| match hop.and_then(|hop| hop.works.first()) {
+            Some((_, Work::Part { call, args, .. })) => Self::intents(*call, args.args()),
+            _ => Intents::Keys(Vec::new()),
+        })
+    }
+
+    /// Whether nothing that is here conflicts with what an errand wants.
+    fn is_free(&self, intents: Option<&Intents>, hop: &Hop<C::Store>) -> bool {
+        if self.transactions.entries == 0 {
+            return true;
+        }
+        match (intents, hop.works.first()) {
+            (Some(intents), _) => !self.server.entries.borrow().conflict_with(intents),
+            (None, Some((_, Work::Part { call, args, .. }))) => !self.must_wait(*call, args.args()),
+            _ => true,
+        }
     }
 
     /// Whether this shard's store has room for what a hop may write.
@@ -230,10 +252,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let turn_ms = self.now_ms;
         let now_ms = if fault::is_on(Fault::OwnTime) { turn_ms } else { stamp.now_ms() };
         self.set_now(now_ms);
-        for (_, work) in &mut hop.works {
-            let run = std::mem::replace(work, Work::Panicked);
-            *work = self.run_work(run);
-        }
+        hop.works.iter_mut().for_each(|(_, work)| self.run_work(work));
         // Whoever comes behind it sees no earlier time.
         self.set_now(turn_ms.max(now_ms));
         hop
@@ -246,40 +265,37 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         }
     }
 
-    pub(super) fn run_work(&mut self, work: Work<C::Store>) -> Work<C::Store> {
+    pub(super) fn run_work(&mut self, work: &mut Work<C::Store>) {
         self.server.metrics.hops.add(1);
         match work {
-            Work::Part { call, args, part, mut answer } => {
-                self.run_admitted_part(call, None, args.args(), &mut answer);
-                Work::Part { call, args, part, answer }
+            Work::Part { call, args, answer, .. } => {
+                self.run_admitted_part(*call, None, args.args(), answer);
             }
-            Work::Whole { call, args, mut reply, is_admitted } => {
-                self.run_kept(call, &args, &mut reply, is_admitted);
-                Work::Whole { call, args, reply, is_admitted }
+            Work::Whole { call, args, reply, is_admitted } => {
+                self.run_kept(*call, args, reply, *is_admitted);
             }
-            Work::Closure { scope, command, project, mut job } => {
+            Work::Closure { scope, command, project, job } => {
+                let (scope, command) = (*scope, *command);
                 let ran = catch_unwind(AssertUnwindSafe(|| {
                     let cx = Cx { now_ms: self.now_ms, scope, server: &self.server, conn: None };
                     job.run(project(&mut self.store, &cx));
                 }));
                 if ran.is_err() {
                     survive_panic(command);
-                    return Work::Panicked;
+                    *work = Work::Panicked;
                 }
-                Work::Closure { scope, command, project, job }
             }
             Work::Watch { watch, scope, keys } => {
-                self.each_settled(scope, &keys, |engine, key| {
-                    engine.server.changes.watch(watch, C::Store::space(scope), key);
+                let space = C::Store::space(*scope);
+                self.each_settled(*scope, keys, |engine, key| {
+                    engine.server.changes.watch(*watch, space, key);
                 });
-                Work::Watch { watch, scope, keys }
             }
-            Work::Check { watch, scope, keys, .. } => {
-                self.each_settled(scope, &keys, |_, _| {});
-                let is_marked = self.server.changes.is_marked(watch);
-                Work::Check { watch, scope, keys, is_marked }
+            Work::Check { watch, scope, keys, is_marked } => {
+                self.each_settled(*scope, keys, |_, _| {});
+                *is_marked = self.server.changes.is_marked(*watch);
             }
-            Work::Panicked => Work::Panicked,
+            Work::Panicked => {}
         }
     }
 

@@ -70,7 +70,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             .map(|(owner, intents)| {
                 let at = by_owner.iter().position(|(other, _)| *other == owner);
                 let hop = at.map(|at| by_owner.swap_remove(at).1);
-                Errand { owner, intents, hop }
+                Errand { owner, intents: Some(intents), hop }
             })
             .collect();
         let Kind::Task(state) = &mut transaction.kind else { return };
@@ -171,7 +171,10 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         &mut self,
         asks: Vec<(u16, u32, Work<C::Store>)>,
     ) -> Vec<(u32, Work<C::Store>)> {
-        let run = |(_, number, work)| (number, self.run_work(work));
+        let run = |(_, number, mut work)| {
+            self.run_work(&mut work);
+            (number, work)
+        };
         asks.into_iter().map(run).collect()
     }
 
