@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use kevy_rt::{Key, KeyHasher, Shared, Value, testing};
+use kevy_rt::{Changes, Key, KeyHasher, Shared, Value, testing};
 use proptest::prelude::*;
 
 use crate::{
@@ -573,4 +573,271 @@ fn an_edit_leaves_readers_their_bytes() {
     assert_eq!(kept.bytes().as_ptr(), large.as_ptr(), "it is kept without a copy");
     db.entry(key(&hasher(), b"k")).edit(0, 0, |bytes| bytes[0] = b'y');
     assert_eq!((large[0], get(db, b"k").unwrap()[0]), (b'x', b'y'));
+}
+
+/// What may be done to a few keys of two databases.
+#[derive(Clone, Debug)]
+enum Deed {
+    Put { db: usize, key: u8, len: usize, expiry: Option<u64> },
+    Edit { db: usize, key: u8, len: usize },
+    Object { db: usize, key: u8 },
+    Expire { db: usize, key: u8, expiry: Option<u64> },
+    Remove { db: usize, key: u8 },
+    Transfer { from: (usize, u8), to: (usize, u8), copies: bool },
+    Advance(u64),
+    Tick,
+    Evict,
+    Clear { db: usize },
+    Swap,
+}
+
+fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+    let key = || 0..8u8;
+    let expiry = || prop::option::of(1..60u64);
+    let deed = prop_oneof![
+        6 => (0..2usize, key(), lengths(), expiry())
+            .prop_map(|(db, key, len, expiry)| Deed::Put { db, key, len, expiry }),
+        2 => (0..2usize, key(), lengths()).prop_map(|(db, key, len)| Deed::Edit { db, key, len }),
+        1 => (0..2usize, key()).prop_map(|(db, key)| Deed::Object { db, key }),
+        3 => (0..2usize, key(), expiry())
+            .prop_map(|(db, key, expiry)| Deed::Expire { db, key, expiry }),
+        3 => (0..2usize, key()).prop_map(|(db, key)| Deed::Remove { db, key }),
+        3 => ((0..2usize, key()), (0..2usize, key()), any::<bool>())
+            .prop_map(|(from, to, copies)| Deed::Transfer { from, to, copies }),
+        3 => (1..40u64).prop_map(Deed::Advance),
+        3 => Just(Deed::Tick),
+        1 => Just(Deed::Evict),
+        1 => (0..2usize).prop_map(|db| Deed::Clear { db }),
+        1 => Just(Deed::Swap),
+    ];
+    prop::collection::vec(deed, 1..120)
+}
+
+/// A key's value, tag and expiry, for all that a reader sees.
+fn seen(db: &Db<List>, key: Key<'_>) -> Option<(ModelValue, u8, u64)> {
+    db.find(key).map(|record| {
+        let value = match record.content() {
+            Content::Bytes(bytes) => ModelValue::Bytes(bytes.bytes().to_vec()),
+            Content::Object(list) => ModelValue::List(list.0.clone()),
+        };
+        (value, record.tag(), record.expires_ms())
+    })
+}
+
+/// Does it; answers which keys are written by it, if only with what they had.
+fn perform(keyspace: &mut Keyspace<List>, now: &mut u64, deed: Deed) -> Vec<(usize, u8)> {
+    let hasher = hasher();
+    let bytes = name(0);
+    match deed {
+        Deed::Put { db, key: k, len, expiry } => {
+            let how = expiry.map_or(Expiry::Never, |over| Expiry::At(*now + over));
+            keyspace.dbs[db].set(key(&hasher, &name(k)), Value::Slice(&content(7, len)), 1, how);
+            vec![(db, k)]
+        }
+        Deed::Edit { db, key: k, len } => {
+            keyspace.dbs[db].entry(key(&hasher, &name(k))).edit(len, 1, |_| ());
+            vec![(db, k)]
+        }
+        Deed::Object { db, key: k } => {
+            let name = name(k);
+            let mut entry = keyspace.dbs[db].entry(key(&hasher, &name));
+            if entry.change_object(|list| list.0.push(1)).is_none() {
+                entry.put_object(List(vec![3]), 2, Expiry::Keep);
+            }
+            vec![(db, k)]
+        }
+        Deed::Expire { db, key: k, expiry } => {
+            let name = name(k);
+            let mut entry = keyspace.dbs[db].entry(key(&hasher, &name));
+            entry.set_expiry(expiry.map_or(Expiry::Never, |over| Expiry::At(*now + over)));
+            if entry.exists() && expiry.is_some() { vec![(db, k)] } else { Vec::new() }
+        }
+        Deed::Remove { db, key: k } => {
+            keyspace.dbs[db].remove(key(&hasher, &name(k)));
+            Vec::new()
+        }
+        Deed::Transfer { from, to, copies } => {
+            let name_from = name(from.1);
+            let detached = match copies {
+                true => keyspace.dbs[from.0]
+                    .find(key(&hasher, &name_from))
+                    .map(|record| record.detached()),
+                false => keyspace.dbs[from.0].entry(key(&hasher, &name_from)).take(),
+            };
+            let Some(detached) = detached else { return Vec::new() };
+            keyspace.dbs[to.0].entry(key(&hasher, &name(to.1))).put_detached(detached);
+            if copies { vec![to] } else { vec![from, to] }
+        }
+        Deed::Advance(over) => {
+            *now += over;
+            keyspace.begin(*now);
+            Vec::new()
+        }
+        Deed::Tick => {
+            keyspace.tick(&|_| false);
+            Vec::new()
+        }
+        Deed::Evict => {
+            let kept = hasher.hash(&bytes);
+            keyspace.evict(Policy::Random(Among::All), 4, &|hash| hash == kept);
+            Vec::new()
+        }
+        Deed::Clear { db } => {
+            keyspace.dbs[db].clear();
+            Vec::new()
+        }
+        Deed::Swap => {
+            keyspace.swap(0, 1);
+            // What is in both places is a change though it may look the same.
+            (0..8).flat_map(|k| [(0, k), (1, k)]).collect()
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Whoever watches a key is told of all that changes it, and of nothing else.
+    #[test]
+    fn changes_are_told_of(deeds in deeds(), watch_lag in 1..4usize) {
+        let hasher = hasher();
+        let changes = Changes::default();
+        let mut keyspace = Keyspace::<List>::new(2, &hasher);
+        keyspace.attach(&changes);
+        let mut now = 1000;
+        keyspace.begin(now);
+        for several in deeds.chunks(watch_lag) {
+            let mut watched = Vec::new();
+            for (db, k) in (0..2).flat_map(|db| (0..8u8).map(move |k| (db, k))) {
+                let name = name(k);
+                let key = key(&hasher, &name);
+                keyspace.dbs[db].settle(key);
+                let before = seen(&keyspace.dbs[db], key);
+                watched.push((db, k, before, testing::Watched::new(&changes, db as u64, key)));
+            }
+            let mut written = Vec::new();
+            let mut steps = Vec::new();
+            for deed in several {
+                written.extend(perform(&mut keyspace, &mut now, deed.clone()));
+                let step = watched.iter().map(|(db, k, ..)| {
+                    seen(&keyspace.dbs[*db], key(&hasher, &name(*k)))
+                });
+                steps.push(step.collect::<Vec<_>>());
+            }
+            for (at, (db, k, before, watched)) in watched.into_iter().enumerate() {
+                keyspace.dbs[db].settle(key(&hasher, &name(k)));
+                let differs = steps.iter().any(|step| step[at] != before);
+                if differs {
+                    prop_assert!(watched.is_changed(), "{db} {k} {before:?}");
+                } else if watched.is_changed() {
+                    prop_assert!(written.contains(&(db, k)), "{db} {k} {before:?}");
+                }
+            }
+            prop_assert!(!changes.matter());
+        }
+    }
+}
+
+#[test]
+fn a_write_is_told_though_it_writes_the_same() {
+    let changes = Changes::default();
+    let mut keyspace = keyspace();
+    keyspace.attach(&changes);
+    let hasher = hasher();
+    let k = key(&hasher, b"k");
+    let db = &mut keyspace.dbs[1];
+    let mut told = |deed: &dyn Fn(&mut Db<NoObject>)| {
+        let watched = testing::Watched::new(&changes, 1, k);
+        let other = testing::Watched::new(&changes, 0, k);
+        deed(db);
+        assert!(!other.is_changed(), "it is a key of another database");
+        watched.is_changed()
+    };
+    assert!(!told(&|db| db.entry(k).set_expiry(Expiry::At(5000))), "it isn't there");
+    assert!(!told(&|db| assert!(!db.remove(k))));
+    assert!(told(&|db| set(db, b"k", b"v", Expiry::Never)));
+    assert!(told(&|db| set(db, b"k", b"v", Expiry::Never)));
+    assert!(!told(&|db| db.entry(k).set_expiry(Expiry::Never)), "it has none");
+    assert!(!told(&|db| db.entry(k).set_expiry(Expiry::Keep)));
+    assert!(told(&|db| db.entry(k).set_expiry(Expiry::At(5000))));
+    assert!(told(&|db| db.entry(k).set_expiry(Expiry::At(5000))));
+    assert!(told(&|db| db.entry(k).set_expiry(Expiry::Never)));
+    assert!(!told(&|db| assert!(get(db, b"k").is_some())) && !told(&|db| db.settle(k)));
+    assert!(told(&|db| db.entry(k).edit(1, 0, |_| ())));
+    assert!(told(&|db| db.clear()) && !told(&|db| db.clear()));
+}
+
+#[test]
+fn a_key_that_comes_with_its_time_over_was_never_there() {
+    let changes = Changes::default();
+    let mut keyspace = keyspace();
+    keyspace.attach(&changes);
+    let hasher = hasher();
+    set(&mut keyspace.dbs[1], b"k", b"v", Expiry::At(2000));
+    keyspace.begin(3000);
+    let watched = testing::Watched::new(&changes, 0, key(&hasher, b"k"));
+    keyspace.swap(0, 1);
+    drain(&mut keyspace);
+    keyspace.dbs[0].settle(key(&hasher, b"k"));
+    assert!(!watched.is_changed());
+    assert!(keyspace.is_empty());
+    set(&mut keyspace.dbs[1], b"k", b"v", Expiry::Never);
+    keyspace.swap(1, 0);
+    assert!(watched.is_changed());
+}
+
+#[test]
+fn claimed_keys_stay() {
+    let hasher = hasher();
+    let mut keyspace = keyspace();
+    for number in 0..100u8 {
+        set(&mut keyspace.dbs[0], &[number], b"v", Expiry::At(2000));
+    }
+    keyspace.begin(3000);
+    let claimed = hasher.hash(&[42]);
+    while keyspace.tick(&|hash| hash == claimed) == Some(0) {}
+    assert_eq!(keyspace.len(), 1);
+    assert_eq!(keyspace.tick(&|hash| hash == claimed), Some(1), "it is looked at again soon");
+    for policy in [Policy::Random(Among::All), Policy::Expiry] {
+        assert!(!keyspace.evict(policy, 4, &|hash| hash == claimed));
+    }
+    keyspace.begin(3001);
+    drain(&mut keyspace);
+    assert!(keyspace.is_empty());
+}
+
+#[test]
+fn a_value_moves_whole() {
+    let hasher = hasher();
+    let mut keyspace = keyspace();
+    keyspace.track(Tracking::Frequency { log_factor: 0, decay_minutes: 1 });
+    let (from, to) = (key(&hasher, b"from"), key(&hasher, b"to"));
+    let db = &mut keyspace.dbs[0];
+    let large = Shared::new(vec![b'x'; 2 * SHARE_BYTES]);
+    for value in [&b"short"[..], &[b'y'; 5000], &large] {
+        let shared = Shared::new(value.to_vec());
+        db.set(from, Value::Shared(&shared), 7, Expiry::At(9000));
+        (0..50).for_each(|_| assert!(db.read(from).is_some()));
+        let used = db.frequency(db.find(from).expect("it was set"));
+        assert!(used > 40);
+
+        let copy = db.find(from).expect("it was set").detached();
+        db.entry(to).put_detached(copy);
+        assert!(db.frequency(db.find(to).expect("it was copied")) < 10, "a copy wasn't used");
+
+        let taken = db.entry(from).take().expect("it was set");
+        assert!(db.find(from).is_none() && db.entry(from).take().is_none());
+        db.remove(to);
+        db.entry(to).put_detached(taken);
+        let record = db.find(to).expect("it was moved");
+        assert_eq!(record.value().bytes(), value);
+        assert_eq!((record.tag(), record.expires_ms(), db.frequency(record)), (7, 9000, used));
+        if value.len() >= SHARE_BYTES {
+            let is_shared = matches!(record.value(), Value::Shared(moved)
+                if std::ptr::eq(moved.as_ptr(), shared.as_ptr()));
+            assert!(is_shared, "not a byte was copied");
+        }
+        db.remove(to);
+    }
+    assert_eq!((db.len(), db.memory()), (0, 0));
 }

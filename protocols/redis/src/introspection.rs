@@ -4,7 +4,7 @@ mod catalogue;
 mod describe;
 
 use kevy_resp::{Error, Frame, Map, Resp};
-use kevy_rt::{Cx, Rest, commands};
+use kevy_rt::{CommandInfo, Cx, Rest, commands};
 
 use self::catalogue::{Catalogue, Named, Verb, categories, full_name, has_keys, key_flags, keys};
 use crate::config::Config;
@@ -130,9 +130,9 @@ impl Introspection {
     )]
     fn getkeysandflags(cx: &Cx<'_>, full_command: Rest<'_, 2>) -> Result<Vec<Frame>, Error> {
         let request: Vec<&[u8]> = full_command.iter().collect();
-        let (flags, keys) = keys_of(cx, &request)?;
+        let (command, keys) = keys_of(cx, &request)?;
         let set = |flags: Vec<_>| Frame::Set(flags.into_iter().map(Frame::status).collect());
-        let flags: Vec<Frame> = flags.into_iter().map(set).collect();
+        let flags: Vec<Frame> = key_flags(command).into_iter().map(set).collect();
         let flags_of = |index: usize| flags[index.min(flags.len() - 1)].clone();
         let entry = |(index, key): (usize, &[u8])| Frame::Array(vec![key.into(), flags_of(index)]);
         Ok(keys.into_iter().enumerate().map(entry).collect())
@@ -174,11 +174,11 @@ const HELP: &[&str] = &[
     "    Return the keys and the access flags from a full Redis command.",
 ];
 
-/// The keys of a request, and what its command does with them: with all, or with each.
+/// The command of a request, and its keys.
 fn keys_of<'a>(
     cx: &Cx<'_>,
     request: &[&'a [u8]],
-) -> Result<(Vec<Vec<&'static str>>, Vec<&'a [u8]>), Error> {
+) -> Result<(&'static CommandInfo, Vec<&'a [u8]>), Error> {
     let command = Catalogue::of(cx).command_of(request).ok_or(NO_SUCH_COMMAND)?;
     if !has_keys(command) {
         return Err(NO_KEYS);
@@ -186,7 +186,7 @@ fn keys_of<'a>(
     if !command.takes(request.len()) {
         return Err(WRONG_NUMBER);
     }
-    Ok((key_flags(command), keys(command, request)))
+    Ok((command, keys(command, request)))
 }
 
 /// Which names COMMAND LIST answers.

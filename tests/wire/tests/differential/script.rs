@@ -45,16 +45,15 @@ pub(crate) struct Run<'a> {
     protocol: &'a str,
     oracle: Client,
     ours: Client,
-    /// Those of the other client.
-    others: (Client, Client),
+    /// Those of the other client, once there is one.
+    others: Option<(Client, Client)>,
 }
 
 impl<'a> Run<'a> {
     /// Connects to both, and empties them.
     pub(crate) fn new(both: &'a Both, protocol: &'a str) -> Self {
         let (oracle, ours) = both.connect();
-        let others = both.connect();
-        let mut run = Self { both, protocol, oracle, ours, others };
+        let mut run = Self { both, protocol, oracle, ours, others: None };
         run.reconnect();
         // Neither has to be allowed: a script may begin unauthenticated.
         let _ = run.outcomes(&words("FLUSHALL"));
@@ -84,8 +83,9 @@ impl<'a> Run<'a> {
     }
 
     fn exchange_clients(&mut self) {
-        std::mem::swap(&mut self.oracle, &mut self.others.0);
-        std::mem::swap(&mut self.ours, &mut self.others.1);
+        let others = self.others.get_or_insert_with(|| self.both.connect());
+        std::mem::swap(&mut self.oracle, &mut others.0);
+        std::mem::swap(&mut self.ours, &mut others.1);
     }
 
     /// Sends commands to both in one piece and waits for all replies.
