@@ -506,7 +506,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     }
 
     /// The same for a request that the store has room for.
-    #[inline]
+    #[inline(always)]
     pub(super) fn run_admitted(
         &mut self,
         call: Call<C::Store>,
