@@ -85,6 +85,34 @@ def pipelines(r):
     assert done and value == b"abc" and isinstance(refused, redis.ResponseError)
 
 
+def transactions(r):
+    pipe = r.pipeline(transaction=True)
+    for i in range(100):
+        pipe.set(f"t:{i}", i).incr(f"t:{i}").mget("t:0", f"t:{i}")
+    replies = pipe.execute()
+    assert replies[-3:] == [True, 100, [b"1", b"100"]] and len(replies) == 300
+    pipe.set("text", "abc").incr("text").get("text")
+    done, refused, value = pipe.execute(raise_on_error=False)
+    assert done and value == b"abc" and isinstance(refused, redis.ResponseError)
+
+    def double(pipe):
+        value = int(pipe.get("watched") or 1)
+        if value == 1:
+            r.set("watched", 50)
+        pipe.multi()
+        pipe.set("watched", value * 2)
+
+    # The first attempt is undone by the write from beside it.
+    assert r.transaction(double, "watched") == [True] and r.get("watched") == b"100"
+    assert r.rename("watched", "t:name") and r.get("t:name") == b"100"
+    assert not r.renamenx("t:name", "t:1") and r.renamenx("t:name", "t:free")
+    assert r.copy("t:free", "t:copy") and not r.copy("t:free", "t:copy")
+    assert r.copy("t:free", "t:copy", replace=True, destination_db=1)
+    assert r.move("t:copy", 2) and not r.exists("t:copy")
+    assert r.msetnx({"t:x": "ohmytext", "t:y": "mynewtext"}) and not r.msetnx({"t:x": 1, "t:z": 1})
+    assert r.lcs("t:x", "t:y") == b"mytext" and r.lcs("t:x", "t:y", len=True) == 6
+
+
 def administration(r):
     # One connection, since a name belongs to it.
     one = r.client()
@@ -128,7 +156,7 @@ def databases(url):
 def main(url):
     for protocol in (2, 3):
         with redis.from_url(url, protocol=protocol) as r:
-            for part in (strings, expiry, scanning, pipelines, administration):
+            for part in (strings, expiry, scanning, pipelines, transactions, administration):
                 r.flushall()
                 part(r)
     databases(url)

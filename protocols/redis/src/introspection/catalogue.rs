@@ -258,6 +258,37 @@ pub(super) mod tests {
 
     const POST: CommandInfo = CommandInfo { name: "POST", flags: &["hidden"], ..CLIENT_KILL };
 
+    pub(crate) const RENAME: CommandInfo = CommandInfo {
+        name: "RENAME",
+        min: 3,
+        max: 3,
+        route: Route::Tx(TxKeys::At(&[1, 2])),
+        write: true,
+        flags: &[],
+        meta: &[("group", "generic"), ("key_flags", "RW,access,delete;OW,update")],
+        ..GET
+    };
+
+    const MSETNX: CommandInfo = CommandInfo {
+        name: "MSETNX",
+        route: Route::Tx(TxKeys::Range(KeyRange { first: 1, last: -1, step: 2 })),
+        ..MSET
+    };
+
+    const COUNTED: CommandInfo = CommandInfo {
+        name: "COUNTED",
+        route: Route::Tx(TxKeys::Found(|args, found| found.extend(2..args.len()))),
+        queueing: Queueing::Never,
+        ..MSET
+    };
+
+    const WATCH: CommandInfo = CommandInfo {
+        name: "WATCH",
+        route: Route::Keys(KeyRange { first: 1, last: -1, step: 1 }),
+        meta: &[("group", "transactions"), ("key_flags", "RO")],
+        ..GET
+    };
+
     fn catalogue() -> Catalogue {
         Catalogue::new([&GET, &CLIENT_KILL, &MSET, &POST, &CLIENT_ID].into_iter())
     }
@@ -299,6 +330,12 @@ pub(super) mod tests {
         assert_eq!(categories(&GET), ["string", "read", "fast"]);
         assert_eq!(categories(&CLIENT_KILL), ["connection", "admin", "dangerous", "slow"]);
         assert_eq!(first_last_step(&MSET), (1, -1, 2));
+        assert_eq!(first_last_step(&MSETNX), (1, -1, 2));
+        assert_eq!(first_last_step(&RENAME), (1, 2, 1));
+        assert_eq!(first_last_step(&COUNTED), (0, 0, 0));
+        assert_eq!(flags(&COUNTED), ["write", "denyoom", "movablekeys", "no_multi"]);
+        assert_eq!(flags(&WATCH), ["fast"], "it reads none of its keys");
+        assert_eq!(key_flags(&RENAME), [&["RW", "access", "delete"][..], &["OW", "update"]]);
     }
 
     #[test]
@@ -306,6 +343,10 @@ pub(super) mod tests {
         assert_eq!(keys(&GET, &words("get k")), words("k"));
         assert_eq!(keys(&MSET, &words("mset a 1 b 2")), words("a b"));
         assert_eq!(keys(&MSET, &words("mset a 1 b")), words("a b"));
+        assert_eq!(keys(&RENAME, &words("rename a b")), words("a b"));
+        assert_eq!(keys(&MSETNX, &words("msetnx a 1 b 2")), words("a b"));
+        assert_eq!(keys(&COUNTED, &words("counted x a bc d")), words("a bc d"));
+        assert!(has_keys(&COUNTED) && has_keys(&RENAME) && !has_keys(&CLIENT_KILL));
         assert_eq!(keys(&CLIENT_KILL, &words("client kill x")), [b""; 0]);
     }
 }

@@ -188,7 +188,7 @@ fn is_word(kind: &str, word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::catalogue::tests::{CLIENT_KILL, GET, MSET};
+    use super::super::catalogue::tests::{CLIENT_KILL, GET, MSET, RENAME};
     use super::*;
 
     fn entries(frame: &Frame) -> Vec<(String, Frame)> {
@@ -207,6 +207,15 @@ mod tests {
         assert_eq!(info[..2], [text("mset"), Frame::Integer(-3)]);
         assert_eq!(info[2], statuses(["write".into(), "denyoom".into()]));
         assert_eq!(info[3..6], [1, -1, 2].map(Frame::Integer));
+    }
+
+    #[test]
+    fn keys_that_differ_have_a_specification_each() {
+        assert_eq!(key_specs(&MSET).len(), 1);
+        let specs = key_specs(&RENAME);
+        let expected =
+            [key_spec(&["RW", "access", "delete"], 1, 0, 1), key_spec(&["OW", "update"], 2, 0, 1)];
+        assert_eq!(specs, expected);
     }
 
     #[test]

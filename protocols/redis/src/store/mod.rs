@@ -185,6 +185,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_space_is_a_database() {
+        let scope = |db, resp3| Dialect { db, resp3 }.bits();
+        let space = <Store as kevy_rt::Store>::space;
+        assert_eq!((space(scope(0, true)), space(scope(0, false))), (0, 0));
+        assert_eq!((space(scope(65_534, true)), space(scope(7, false))), (65_534, 7));
+    }
+
+    #[test]
     fn a_hash_tag_is_what_redis_cluster_takes() {
         for (key, tag) in [
             ("{user}.following", Some("user")),

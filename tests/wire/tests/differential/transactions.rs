@@ -2,6 +2,7 @@
 //! one, and watched keys.
 
 use std::fmt::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kevy_wire_tests::{Both, Outcome, Reply, Server, is_self_check, matrix, wait_until, words};
 
@@ -964,6 +965,79 @@ fn who_may_not_queue() {
         MULTI
     "#,
     );
+}
+
+/// Clients add by reading and writing, and start again if somebody came between: no addition is lost.
+/// Meanwhile two keys are written together, in three ways, and read together.
+#[test]
+fn nothing_comes_between() {
+    const ADDERS: usize = 4;
+    const EACH: usize = 40;
+    for setup in matrix() {
+        let server = Server::ours(setup);
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| write_pairs(&server, &is_over));
+            scope.spawn(|| read_pairs(&server, &is_over, setup));
+            let adders: Vec<_> = (0..ADDERS).map(|_| scope.spawn(|| add(&server, EACH))).collect();
+            adders.into_iter().for_each(|adder| adder.join().expect("an adder's end"));
+            is_over.store(true, Ordering::Relaxed);
+        });
+        let mut client = server.connect();
+        let expected = (ADDERS * EACH).to_string();
+        assert_eq!(client.call(["GET", "sum"]).text(), expected, "{setup}");
+    }
+}
+
+fn add(server: &Server, times: usize) {
+    let mut client = server.connect();
+    for _ in 0..times {
+        loop {
+            client.call(["WATCH", "sum"]);
+            let sum = match client.call(["GET", "sum"]) {
+                Reply::Nil => 0,
+                sum => sum.text().parse::<usize>().expect("a number"),
+            };
+            client.call(["MULTI"]);
+            client.call(["SET", "sum", &(sum + 1).to_string()]);
+            if client.call(["EXEC"]) != Reply::Nil {
+                break;
+            }
+        }
+    }
+}
+
+fn write_pairs(server: &Server, is_over: &AtomicBool) {
+    let mut client = server.connect();
+    let mut number = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        number += 1;
+        match number % 3 {
+            0 => drop(client.call(words(&format!("MSET one {number} other {number}")))),
+            1 => {
+                let lines = ["MULTI", "SET one", "SET other", "EXEC"];
+                let value = |line: &str| match line.starts_with("SET") {
+                    true => format!("{line} {number}"),
+                    false => line.to_owned(),
+                };
+                let lines = lines.map(|line| kevy_wire_tests::encode(words(&value(line))));
+                client.send_raw(&lines.concat()).expect("send a queue");
+                lines.iter().for_each(|_| drop(client.reply()));
+            }
+            _ => {
+                client.call(words("DEL one other"));
+                client.call(words(&format!("MSETNX one {number} other {number}")));
+            }
+        }
+    }
+}
+
+fn read_pairs(server: &Server, is_over: &AtomicBool, setup: kevy_wire_tests::Setup) {
+    let mut client = server.connect();
+    while !is_over.load(Ordering::Relaxed) {
+        let pair = client.call(["MGET", "one", "other"]);
+        assert_eq!(pair.elements()[0], pair.elements()[1], "{setup}");
+    }
 }
 
 /// A field of CLIENT LIST's line for a client of this name.
