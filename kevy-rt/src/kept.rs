@@ -6,6 +6,9 @@ use crate::commands::KeyRange;
 use crate::input::GATHER_BYTES;
 use crate::shared::{Shared, Value};
 
+/// Buffers up to this size are used again.
+const SPARE_BYTES: usize = 4096;
+
 /// The arguments of one request, with the hashes of its keys.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
@@ -36,14 +39,15 @@ impl Kept {
         }
     }
 
-    /// A request narrowed to some of its keys: what precedes the keys, the arguments of those that
-    /// `is_mine` says, and what follows the keys.
-    pub(crate) fn narrowed(
+    /// Takes in a request narrowed to some of its keys: what precedes the keys, the arguments of
+    /// those that `is_mine` says, and what follows the keys.
+    pub(crate) fn narrow(
+        &mut self,
         args: Args<'_>,
         range: KeyRange,
         is_mine: impl Fn(usize) -> bool,
-    ) -> Self {
-        let mut kept = Kept::with_room(args);
+    ) {
+        let kept = self;
         kept.range(args, 0, range.first as usize);
         for (key, &hash) in args.hashes().iter().enumerate().filter(|(key, _)| is_mine(*key)) {
             let start = range.start_of(key);
@@ -51,7 +55,18 @@ impl Kept {
             kept.hashes.push(hash);
         }
         kept.range(args, range.end(args.len()), args.len());
-        kept
+    }
+
+    /// Empties it to be used again. `None` if its buffers are too large for that.
+    pub(crate) fn emptied(mut self) -> Option<Self> {
+        if self.bytes.capacity() > SPARE_BYTES || self.spans.capacity() > SPARE_BYTES {
+            return None;
+        }
+        self.bytes.clear();
+        self.spans.clear();
+        self.large.clear();
+        self.hashes.clear();
+        Some(self)
     }
 
     /// Adds an argument that is a key.

@@ -48,6 +48,8 @@ pub(crate) struct Engine<C: Commands, Socket> {
     /// Where a reply is written that can't go to its connection's output yet.
     scratch: Out,
     pub(super) parts: Vec<PartOut>,
+    /// Emptied arguments of parts.
+    pub(super) spare: Vec<Kept>,
     /// Output buffers that no connection uses.
     outputs: Vec<Out>,
     until_timed: u64,
@@ -93,6 +95,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             touched: Vec::new(),
             scratch: Out::default(),
             parts: Vec::new(),
+            spare: Vec::new(),
             outputs: Vec::new(),
             until_timed: TIMED_EVERY,
             requests: 0,
@@ -609,7 +612,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         if !self.passes(conn, call, check, args) {
             return Ran::Done;
         }
-        let (plan, parts) = parts_of(args, range, owners);
+        let (plan, parts) = parts_of(args, range, owners, &mut self.spare);
         self.gather(conn, call, plan, parts);
         Ran::Done
     }
@@ -963,8 +966,8 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
 /// for nothing.
 const SEAM_BYTES: usize = 512;
 
-/// Emptied parts that are kept.
-const KEPT_PARTS: usize = 256;
+/// Emptied parts that are kept, and as many arguments of parts.
+pub(super) const KEPT_PARTS: usize = 256;
 
 /// Output buffers that are kept for reuse, and the largest that is.
 const KEPT_OUTPUTS: usize = 64;

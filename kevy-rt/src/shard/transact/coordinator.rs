@@ -10,7 +10,7 @@ use crate::conn::{Conn, ConnId, Stall, Unfixed};
 use crate::gather::{PartOut, Plan as PartPlan};
 use crate::kept::Kept;
 use crate::shard::batch::{Call, Item};
-use crate::shard::run::Engine;
+use crate::shard::run::{Engine, KEPT_PARTS};
 use crate::shared::{Mark, Out};
 use crate::tx::entries::{EntryId, Intents};
 use crate::tx::fault::{self, Fault};
@@ -206,8 +206,11 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 let lent = self.server.conns.borrow_mut().lend(conn);
                 let Some(mut conn) = lent else { return };
                 for (_, work) in hop.works {
-                    if let Work::Part { part, answer, .. } = work {
+                    if let Work::Part { args, part, answer, .. } = work {
                         self.finish_part(&mut conn, number, part as usize, answer);
+                        if self.spare.len() < KEPT_PARTS {
+                            self.spare.extend(args.emptied());
+                        }
                     }
                 }
                 self.touched.push(conn.id);

@@ -16,7 +16,6 @@ mod requests;
 mod start;
 mod tasks;
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use smallvec::SmallVec;
@@ -66,7 +65,8 @@ enum Held {
 /// What an entry runs, and for whom.
 struct Waiting<S: 'static> {
     held: Held,
-    hops: VecDeque<Hop<S>>,
+    /// In the order in which they came; mostly one.
+    hops: SmallVec<[Hop<S>; 1]>,
     /// The stamp that its coordinator wasn't told.
     untold: Option<Stamp>,
 }
@@ -178,7 +178,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         });
         let keys = entries.flat_map(|entry| {
             let waiting = tx.waiting.get(entry.0 as usize).and_then(Option::as_ref);
-            let hop = waiting.and_then(|waiting| waiting.hops.front());
+            let hop = waiting.and_then(|waiting| waiting.hops.first());
             Keys::of(hop.map_or((&[], 0), Hop::keys))
         });
         prefetch_all(&self.store, keys);

@@ -175,7 +175,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     /// A further hop came for an entry.
     pub(in crate::shard) fn add_hop(&mut self, entry: EntryId, hop: Hop<C::Store>) {
         let waiting = self.transactions.waiting[entry.0 as usize].as_mut();
-        waiting.expect("an entry stays until its last hop").hops.push_back(hop);
+        waiting.expect("an entry stays until its last hop").hops.push(hop);
         self.server.entries.borrow_mut().add_hop(entry);
     }
 
@@ -186,7 +186,8 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
 
     pub(super) fn take_hop(&mut self, entry: EntryId) -> Option<Hop<C::Store>> {
         self.server.entries.borrow_mut().take_hop(entry);
-        self.transactions.waiting[entry.0 as usize].as_mut()?.hops.pop_front()
+        let hops = &mut self.transactions.waiting[entry.0 as usize].as_mut()?.hops;
+        (!hops.is_empty()).then(|| hops.remove(0))
     }
 
     /// Goes on with everything that can: entries whose turn has come, tasks whose hops came home.

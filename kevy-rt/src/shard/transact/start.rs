@@ -197,7 +197,8 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                     Step::Owner(owner, requested, Kept::new(args))
                 }
                 (_, Route::Keys(range)) if request.place == Where::Several => {
-                    let (plan, parts) = parts_of(args, range, plan.owners(request));
+                    let (plan, parts) =
+                        parts_of(args, range, plan.owners(request), &mut self.spare);
                     Step::Parts(requested, plan, parts)
                 }
                 _ => Step::Owner(owner, requested, Kept::new(args)),
@@ -242,11 +243,13 @@ pub(super) fn by_owner(wants: impl Iterator<Item = (u16, u64, Access)>) -> Vec<(
     owners.into_iter().map(|(owner, keys)| (owner, Intents::mixed(keys))).collect()
 }
 
-/// A request's parts by owner, and which of them each key went to.
+/// A request's parts by owner, in buffers from `spare` as far as there are some; and which of the
+/// parts each key went to.
 pub(in crate::shard) fn parts_of(
     args: Args<'_>,
     range: crate::KeyRange,
     owners: &[u16],
+    spare: &mut Vec<Kept>,
 ) -> (PartPlan, Vec<(u16, Kept)>) {
     let (mut shards, mut plan) = (Vec::new(), PartPlan::default());
     for owner in owners {
@@ -257,7 +260,9 @@ pub(in crate::shard) fn parts_of(
         plan.part_of.push(part as u16);
     }
     let narrowed = |(part, &owner): (usize, &u16)| {
-        (owner, Kept::narrowed(args, range, |key| usize::from(plan.part_of[key]) == part))
+        let mut kept = spare.pop().unwrap_or_default();
+        kept.narrow(args, range, |key| usize::from(plan.part_of[key]) == part);
+        (owner, kept)
     };
     let parts = shards.iter().enumerate().map(narrowed).collect();
     (plan, parts)
