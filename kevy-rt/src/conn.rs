@@ -114,17 +114,36 @@ pub(crate) struct Unfixed {
     filter: [u64; 4],
     /// It wants everything.
     pub(crate) is_whole: bool,
-    /// Everything waits until it is through: it changes the session.
-    pub(crate) until_done: bool,
+    pub(crate) holds: Holds,
+}
+
+/// Which later requests of a connection wait for its transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holds {
+    /// Those that share a key, for its order.
+    Order,
+    /// The same; and those about the queue until it is through, as it begins a watch.
+    Queue,
+    /// All, until it is through, as it changes the session.
+    All,
 }
 
 impl Unfixed {
-    pub(crate) fn new(tx: u32, hashes: Vec<u64>, is_whole: bool, until_done: bool) -> Self {
+    pub(crate) fn new(tx: u32, hashes: Vec<u64>, is_whole: bool, holds: Holds) -> Self {
         let mut filter = [0; 4];
         for hash in &hashes {
             filter[*hash as usize % 4] |= 1 << (hash >> 2 & 63);
         }
-        Unfixed { tx, hashes, filter, is_whole, until_done }
+        Unfixed { tx, hashes, filter, is_whole, holds }
+    }
+
+    /// Its order is known: whether it holds some requests on.
+    pub(crate) fn stays(&mut self) -> bool {
+        if self.holds == Holds::Queue {
+            // The same keys' requests come behind it by now.
+            (self.filter, self.is_whole) = ([0; 4], false);
+        }
+        self.holds != Holds::Order
     }
 
     /// Whether it wants one of these keys.

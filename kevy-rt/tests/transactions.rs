@@ -130,6 +130,27 @@ fn a_refused_run_ends_its_queue() {
 }
 
 #[test]
+fn a_watch_ends_though_it_hardly_began() {
+    each(|mut server| {
+        let (client, other) = (server.connect(0), server.connect(0));
+        for end in ["unwatch", "multi\ndiscard", "reset", "multi\nset a 9\nexec", ""] {
+            server.send(other, b"mset a 1 b 2 c 3\nmset d 1 e 2 a 3\n");
+            server.send(client, format!("watch a b c d e\n{end}\n").as_bytes());
+            if end.is_empty() {
+                for _ in 0..server.random() % 12 {
+                    server.step();
+                }
+                server.disconnect(client);
+            }
+            server.run();
+            for shard in 0..server.shards() {
+                assert!(!server.with_shard(shard, |_, server| server.changes().matter()), "{end}");
+            }
+        }
+    });
+}
+
+#[test]
 fn who_leaves_changes_nothing() {
     each(|mut server| {
         let (client, other) = (server.connect(0), server.connect(0));

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::{Errand, Held, Kind, Schedule, Transaction, Visit};
 use crate::commands::{Commands, Route};
-use crate::conn::{Conn, ConnId, Stall, Unfixed};
+use crate::conn::{Conn, ConnId, Holds, Stall, Unfixed};
 use crate::gather::{PartOut, Plan as PartPlan};
 use crate::kept::Kept;
 use crate::shard::batch::{Call, Item};
@@ -132,8 +132,11 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     pub(super) fn order_is_known(&mut self, id: ConnId, tx: u32, is_done: bool) {
         let mut conns = self.server.conns.borrow_mut();
         let Some(conn) = conns.get_mut(id) else { return };
-        let is_its = |unfixed: &Unfixed| unfixed.tx == tx && (is_done || !unfixed.until_done);
+        let is_its = |unfixed: &Unfixed| unfixed.tx == tx;
         if let Some(at) = conn.unfixed.iter().position(is_its) {
+            if !is_done && conn.unfixed[at].stays() {
+                return;
+            }
             conn.unfixed.swap_remove(at);
             conn.attend();
             if conn.stall == Stall::Order(tx) {
@@ -276,7 +279,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         }
         let transaction = self.transaction(conn.id, number, call, Kind::Gather, None);
         let tx = self.open(transaction, errands);
-        conn.unfixed.push(Unfixed::new(tx, hashes, is_whole, false));
+        conn.unfixed.push(Unfixed::new(tx, hashes, is_whole, Holds::Order));
         conn.attend();
     }
 

@@ -31,6 +31,7 @@ use crate::tx::hop::Hop;
 use crate::tx::queue::{Queue, Watching};
 use crate::tx::stamp::Stamp;
 use crate::tx::task::{Hub, Task};
+use crate::tx::watch::WatchId;
 
 pub(super) use start::parts_of;
 
@@ -97,6 +98,8 @@ struct TaskState {
     has_run: bool,
     /// What it watched, to be dropped at its end.
     watching: Option<Watching>,
+    /// The watch that it begins.
+    begins: Option<WatchId>,
     /// The requests that it runs.
     queue: Option<Queue>,
 }

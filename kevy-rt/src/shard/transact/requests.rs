@@ -3,14 +3,14 @@
 
 use crate::Args;
 use crate::commands::{CommandInfo, Commands, Port, QueueVerb, Queueing, Route, Run};
-use crate::conn::{Conn, Stall, Unfixed};
+use crate::conn::{Conn, ConnId, Holds, Stall, Unfixed};
 use crate::kept::Kept;
 use crate::shard::batch::{Call, Item};
 use crate::shard::plan::{Known, Plan, Planned, Where};
 use crate::shard::run::{Engine, Ran, answer};
 use crate::shared::Out;
 use crate::tx::fault::{self, Fault};
-use crate::tx::queue::Watching;
+use crate::tx::watch::WatchId;
 use crate::wire::{Outcome, Refusal};
 
 impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
@@ -63,6 +63,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         index: u32,
         args: Args<'_>,
     ) -> Ran {
+        conn.facts.last_command.set(Some(&command.info));
         let call = self.call(conn, command, index);
         let mut reply = Out::default();
         if command.info.queueing == Queueing::Never {
@@ -150,18 +151,35 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     /// The connection watches nothing any more.
     pub(crate) fn unwatch(&mut self, conn: &mut Conn) {
         if let Some(watching) = conn.watching.take() {
-            self.drop_watch(&watching);
+            self.drop_watch(watching.id, watching.owners());
         }
     }
 
-    pub(super) fn drop_watch(&mut self, watching: &Watching) {
+    pub(super) fn drop_watch(&mut self, watch: WatchId, owners: impl IntoIterator<Item = u16>) {
         let me = self.server.place.shard as u16;
-        for owner in watching.owners() {
+        for owner in owners {
             if owner == me {
-                self.server.changes.unwatch(watching.id);
+                self.server.changes.unwatch(watch);
             } else {
-                self.outbox.push_free(owner as usize, Item::Unwatch(watching.id));
+                self.outbox.push_free(owner as usize, Item::Unwatch(watch));
             }
+        }
+    }
+
+    /// A watch has begun at its owners. Its connection may have dropped it before, or be gone.
+    pub(super) fn end_watch_if_dropped(
+        &mut self,
+        id: ConnId,
+        watch: WatchId,
+        owners: impl IntoIterator<Item = u16>,
+    ) {
+        let is_kept = {
+            let mut conns = self.server.conns.borrow_mut();
+            let watching = conns.get_mut(id).and_then(|conn| conn.watching.as_ref());
+            watching.is_some_and(|watching| watching.id == watch)
+        };
+        if !is_kept {
+            self.drop_watch(watch, owners);
         }
     }
 }
@@ -182,8 +200,10 @@ pub(super) fn must_follow<S>(
     place: Where,
     hashes: &[u64],
 ) -> bool {
-    if unfixed.until_done {
-        return true;
+    match unfixed.holds {
+        Holds::All => return true,
+        Holds::Queue if matches!(run, Run::Queue(_)) => return true,
+        _ => {}
     }
     // What a queue wants is found out when it runs.
     let is_queue = matches!(run, Run::Queue(QueueVerb::Run));

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use crate::Args;
-use crate::commands::{Commands, QueueVerb, Route, Run};
-use crate::conn::{Conn, ConnId, Stall};
+use crate::commands::{Commands, QueueVerb, Route, Run, TxKeys};
+use crate::conn::{Conn, ConnId, Holds, Stall};
 use crate::gather::Plan as PartPlan;
 use crate::kept::Kept;
 use crate::shard::batch::Call;
@@ -16,7 +16,7 @@ use crate::tx::fault::{self, Fault};
 use crate::tx::queue::{self, Queue, Step, Watching};
 use crate::tx::task::{Hub, Task, TxStart};
 use crate::tx::watch::WatchId;
-use crate::wire::Outcome;
+use crate::wire::{Outcome, Refusal};
 
 /// What a task is started with.
 pub(super) struct StartTask<S: 'static> {
@@ -24,9 +24,10 @@ pub(super) struct StartTask<S: 'static> {
     pub(super) task: Task,
     pub(super) intents: Vec<(u16, Intents)>,
     pub(super) watching: Option<Watching>,
+    pub(super) begins: Option<WatchId>,
     pub(super) queue: Option<Queue>,
-    /// Whether later requests of its connection wait for its end.
-    pub(super) until_done: bool,
+    /// Which later requests of its connection wait for it.
+    pub(super) holds: Holds,
 }
 
 /// What a request calls, and the task that it becomes.
@@ -59,6 +60,13 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let args = kept.args().with_hashes(plan.hashes(request));
         let owners = plan.owners(request);
         let start = match command.run {
+            Run::Tx(_) if !has_whole_keys(command.info.route, args) => {
+                let mut reply = Out::default();
+                (port.refuse)(Refusal::Arity(command.info.name), call.scope, &mut reply);
+                self.count_rejected(call.index);
+                answer(conn, &mut reply);
+                None
+            }
             Run::Tx(start) if self.admits(call, Some(&conn.facts), args) => {
                 let keys: Vec<(u64, u16)> =
                     args.hashes().iter().copied().zip(owners.iter().copied()).collect();
@@ -70,8 +78,9 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                     hub,
                     intents: by_owner(keys.into_iter().map(|(hash, owner)| (owner, hash, access))),
                     watching: None,
+                    begins: None,
                     queue: None,
-                    until_done: false,
+                    holds: Holds::Order,
                 })
             }
             Run::Tx(_) => {
@@ -112,6 +121,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             let id = WatchId(shard << 48 | self.transactions.next_watch);
             Box::new(Watching { id, keys: Vec::new() })
         });
+        let id = watching.id;
         for (owner, keys) in &by_shard {
             watching.keys.push((*owner, call.scope, Kept::new(keys.args())));
         }
@@ -119,12 +129,13 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let keys = keys.map(|(&hash, &owner)| (owner, hash, Access::Shared));
         let hub = Hub::new(Vec::new(), call.scope);
         StartTask {
-            task: Box::pin(queue::watch(hub.clone(), port, watching.id, by_shard)),
+            task: Box::pin(queue::watch(hub.clone(), port, id, by_shard)),
             hub,
             intents: by_owner(keys),
             watching: None,
+            begins: Some(id),
             queue: None,
-            until_done: false,
+            holds: Holds::Queue,
         }
     }
 
@@ -225,9 +236,18 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             hub,
             intents,
             watching: watching.map(|watching| *watching),
+            begins: None,
             queue: Some(queue),
-            until_done: changes_session,
+            holds: if changes_session { Holds::All } else { Holds::Order },
         })
+    }
+}
+
+/// Whether the arguments of keys at regular distances come out even.
+fn has_whole_keys(route: Route, args: Args<'_>) -> bool {
+    match route {
+        Route::Tx(TxKeys::Range(range)) => range.count(args.len()).is_some(),
+        _ => true,
     }
 }
 

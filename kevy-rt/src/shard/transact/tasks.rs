@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use super::start::StartTask;
 use super::{Errand, Kind, TaskState, Transaction};
 use crate::commands::{Commands, Run};
-use crate::conn::{ConnId, Unfixed};
+use crate::conn::{ConnId, Holds, Unfixed};
 use crate::cx::Cx;
 use crate::gather::{PartOut, Plan as PartPlan};
 use crate::kept::Kept;
@@ -30,7 +30,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         call: Call<C::Store>,
         start: StartTask<C::Store>,
     ) {
-        let StartTask { hub, task, intents, watching, queue, until_done } = start;
+        let StartTask { hub, task, intents, watching, begins, queue, holds } = start;
         let number = {
             let mut conns = self.server.conns.borrow_mut();
             let Some(conn) = conns.get_mut(id) else { return };
@@ -43,8 +43,15 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             *owner == me
                 && (self.transactions.entries == 0 || !entries.borrow().conflict_with(intents))
         });
-        let state =
-            TaskState { task: Some(task), reply: None, open: 0, has_run: false, watching, queue };
+        let state = TaskState {
+            task: Some(task),
+            reply: None,
+            open: 0,
+            has_run: false,
+            watching,
+            begins,
+            queue,
+        };
         let kind = Kind::Task(Box::new(state));
         let mut transaction = self.transaction(id, number, call, kind, Some(hub));
         let mut first_hops = Vec::new();
@@ -77,10 +84,10 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         state.open = errands.iter().filter(|errand| errand.hop.is_some()).count();
         let others = errands.iter().any(|errand| errand.owner != me);
         let tx = self.open(transaction, errands);
-        if others || until_done {
+        if others || holds != Holds::Order {
             let mut conns = self.server.conns.borrow_mut();
             if let Some(conn) = conns.get_mut(id) {
-                conn.unfixed.push(Unfixed::new(tx, hashes, is_whole, until_done));
+                conn.unfixed.push(Unfixed::new(tx, hashes, is_whole, holds));
                 conn.attend();
             }
         }
@@ -218,7 +225,10 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let Kind::Task(state) = kind else { return };
         self.release_visits(&visits);
         if let Some(watching) = state.watching {
-            self.drop_watch(&watching);
+            self.drop_watch(watching.id, watching.owners());
+        }
+        if let Some(watch) = state.begins {
+            self.end_watch_if_dropped(id, watch, visits.iter().map(|visit| visit.owner));
         }
         let reply = state.reply.unwrap_or_default();
         self.count_run(call.index, reply.errors() != 0);
