@@ -120,6 +120,16 @@ fn a_change_of_a_watched_key_undoes_a_queue() {
 }
 
 #[test]
+fn a_queued_request_knows_its_connection() {
+    each(|mut server| {
+        let client = server.connect(0);
+        let reply = text(server.call(client, b"id\nmulti\ncaller\nid\nset a 1\nexec\n"));
+        let lines: Vec<_> = reply.lines().collect();
+        assert_eq!(lines[6..8], [lines[0]; 2], "{reply}");
+    });
+}
+
+#[test]
 fn a_refused_run_ends_its_queue() {
     each(|mut server| {
         let client = server.connect(0);

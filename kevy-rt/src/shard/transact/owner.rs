@@ -2,9 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Held, Schedule, Waiting};
+use super::{Held, Kind, Schedule, Waiting};
 use crate::commands::{Commands, Route, Run, Store};
-use crate::conn::ConnId;
+use crate::conn::{ConnFacts, ConnId};
 use crate::cx::Cx;
 use crate::kept::Kept;
 use crate::shard::batch::{Call, Item};
@@ -107,7 +107,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             let is_free = self.is_free(intents.as_ref(), &hop);
             if is_last_owner && is_free && hop.is_last {
                 self.server.metrics.one_round.add(1);
-                let hop = self.run_hop(hop, stamp);
+                let hop = self.run_hop(hop, stamp, None);
                 return Item::Ran { tx, visit, hop, scheduled: Some((stamp, None)) };
             }
             let held = Held::Visit { coordinator, tx, visit };
@@ -121,7 +121,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             if is_last_owner && is_free {
                 self.server.metrics.one_round.add(1);
                 let hop = self.take_hop(entry).expect("it came along");
-                let hop = self.run_hop(hop, stamp);
+                let hop = self.run_hop(hop, stamp, None);
                 return Item::Ran { tx, visit, hop, scheduled: Some((stamp, Some(entry))) };
             }
             if is_last_owner {
@@ -212,7 +212,8 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     pub(super) fn run_entry(&mut self, entry: EntryId) {
         let stamp = self.server.entries.borrow().stamp(entry);
         let Some(hop) = self.take_hop(entry) else { return };
-        let hop = self.run_hop(hop, stamp);
+        let sender = self.queue_sender(entry);
+        let hop = self.run_hop(hop, stamp, sender.as_ref());
         let Some(waiting) = &mut self.transactions.waiting[entry.0 as usize] else { return };
         let me = self.server.place.shard as u16;
         let untold = waiting.untold.take();
@@ -248,12 +249,30 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         }
     }
 
-    /// Runs a hop at the time of its stamp.
-    pub(super) fn run_hop(&mut self, mut hop: Hop<C::Store>, stamp: Stamp) -> Hop<C::Store> {
+    /// Who sent the queue that an entry runs a part of, if that is a connection of this shard.
+    fn queue_sender(&self, entry: EntryId) -> Option<ConnFacts> {
+        let waiting = self.transactions.waiting[entry.0 as usize].as_ref()?;
+        let Held::Visit { coordinator, tx, .. } = waiting.held else { return None };
+        if usize::from(coordinator) != self.server.place.shard {
+            return None;
+        }
+        let transaction = self.transactions.running[tx as usize].as_ref()?;
+        let Kind::Task(state) = &transaction.kind else { return None };
+        state.queue.as_ref()?;
+        self.server.conns.borrow_mut().get_mut(transaction.conn).map(|conn| conn.facts.clone())
+    }
+
+    /// Runs a hop at the time of its stamp, for `conn` if that is here.
+    pub(super) fn run_hop(
+        &mut self,
+        mut hop: Hop<C::Store>,
+        stamp: Stamp,
+        conn: Option<&ConnFacts>,
+    ) -> Hop<C::Store> {
         let turn_ms = self.now_ms;
         let now_ms = if fault::is_on(Fault::OwnTime) { turn_ms } else { stamp.now_ms() };
         self.set_now(now_ms);
-        hop.works.iter_mut().for_each(|(_, work)| self.run_work(work));
+        hop.works.iter_mut().for_each(|(_, work)| self.run_work(work, conn));
         // Whoever comes behind it sees no earlier time.
         self.set_now(turn_ms.max(now_ms));
         hop
@@ -266,14 +285,14 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         }
     }
 
-    pub(super) fn run_work(&mut self, work: &mut Work<C::Store>) {
+    pub(super) fn run_work(&mut self, work: &mut Work<C::Store>, conn: Option<&ConnFacts>) {
         self.server.metrics.hops.add(1);
         match work {
             Work::Part { call, args, answer, .. } => {
-                self.run_admitted_part(*call, None, args.args(), answer);
+                self.run_admitted_part(*call, conn, args.args(), answer);
             }
             Work::Whole { call, args, reply, is_admitted } => {
-                self.run_kept(*call, args, reply, *is_admitted);
+                self.run_kept((*call, conn), args, reply, *is_admitted);
             }
             Work::Closure { scope, command, project, job } => {
                 let (scope, command) = (*scope, *command);
@@ -319,7 +338,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     /// Runs a request that was kept, wherever its connection is.
     pub(super) fn run_kept(
         &mut self,
-        call: Call<C::Store>,
+        (call, conn): (Call<C::Store>, Option<&ConnFacts>),
         args: &Kept,
         reply: &mut Out,
         is_admitted: bool,
@@ -329,9 +348,9 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         };
         let guarded = AssertUnwindSafe(|| {
             if is_admitted {
-                self.run_admitted(call, run, None, args.args(), reply);
+                self.run_admitted(call, run, conn, args.args(), reply);
             } else {
-                self.run_whole(call, run, None, args.args(), reply);
+                self.run_whole(call, run, conn, args.args(), reply);
             }
         });
         if catch_unwind(guarded).is_err() {

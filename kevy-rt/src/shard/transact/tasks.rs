@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use super::start::StartTask;
 use super::{Errand, Kind, TaskState, Transaction};
 use crate::commands::{Commands, Run};
-use crate::conn::{ConnId, Holds, Unfixed};
+use crate::conn::{ConnFacts, ConnId, Holds, Unfixed};
 use crate::cx::Cx;
 use crate::gather::{PartOut, Plan as PartPlan};
 use crate::kept::Kept;
@@ -54,10 +54,16 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         };
         let kind = Kind::Task(Box::new(state));
         let mut transaction = self.transaction(id, number, call, kind, Some(hub));
+        let sender = match &transaction.kind {
+            Kind::Task(state) if is_alone && state.queue.is_some() => {
+                self.server.conns.borrow_mut().get_mut(id).map(|conn| conn.facts.clone())
+            }
+            _ => None,
+        };
         let mut first_hops = Vec::new();
         let is_through = self.poll(&mut transaction, |engine, asks| {
             if is_alone {
-                return engine.run_alone(asks);
+                return engine.run_alone(asks, sender.as_ref());
             }
             first_hops = asks;
             Vec::new()
@@ -177,9 +183,10 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     pub(super) fn run_alone(
         &mut self,
         asks: Vec<(u16, u32, Work<C::Store>)>,
+        conn: Option<&ConnFacts>,
     ) -> Vec<(u32, Work<C::Store>)> {
         let run = |(_, number, mut work)| {
-            self.run_work(&mut work);
+            self.run_work(&mut work, conn);
             (number, work)
         };
         asks.into_iter().map(run).collect()
