@@ -19,7 +19,7 @@
 //!   3 events      bytes -> Wire::parse -> table -> keys' hashes -> prefetch -> route
 //!                     |own shard: run, the reply goes straight into the output
 //!                     |another:   into this turn's batch for it; a slot waits in the reply queue
-//!                     |several:   a part for each; the last part makes the reply
+//!                     |several:   a transaction: a part for each; the last part makes the reply
 //!   4 ticks       expiry and the like; idle connections
 //!   5 settle      one send per connection, in request order; limits; ends
 //!   6 publish     one batch per shard, one wake for each that sleeps
@@ -32,6 +32,8 @@
 //! - [`KeyHasher`]: the one hash of a key, by which it is placed and found.
 //! - [`Command`], [`Route`], [`gather`]: what a declaration becomes, and how parts of a reply from
 //!   several shards become one.
+//! - [`Tx`]: handlers over several shards; how transactions work, `tx/mod.rs` says. [`Changes`]: where a
+//!   store tells of what it changes, for keys that are watched.
 //! - [`Cx`], [`Server`], [`Process`]: what a handler may ask of the runtime.
 //! - [`Limits`], [`Metrics`]: bounds and counters.
 //! - [`free_later`]: a thread for what takes long to drop.

@@ -41,7 +41,8 @@
 //!
 //! *One connection.* Requests to one owner travel in one sequence. Until its order is known a
 //! transaction may still move behind a later request of its connection, so a request that shares a
-//! key with it waits for the order, and so does every later transaction of the connection.
+//! key with it, single or transaction, waits for the order. A queue's run waits for all orders, as
+//! what it wants is found out when it starts.
 //!
 //! *Time.* A stamp carries a time ([`stamp`]); the hops of a transaction all see that of its order.
 //!

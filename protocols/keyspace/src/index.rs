@@ -716,6 +716,12 @@ impl Index {
         dropped
     }
 
+    /// The first hash of a bucket of the first root, when that is one segment of `count` of them.
+    #[cfg(test)]
+    pub(crate) fn first_hash_of(bucket: usize, count: usize) -> u64 {
+        ((bucket as u64) << WINDOW_BITS).div_ceil(count as u64) << PREFIX_BITS
+    }
+
     /// Buckets that a lookup of a hash that isn't there reads.
     #[cfg(test)]
     pub(crate) fn probe_len(&self, hash: u64) -> usize {

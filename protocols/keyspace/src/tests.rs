@@ -502,6 +502,39 @@ impl<F: Fn(u64) -> u64> crate::index::Rehash for Numbers<F> {
     }
 }
 
+/// Random hashes hardly ever lie on the edge of a bucket, where a scan that goes on one place too far
+/// passes over them.
+#[test]
+fn a_scan_visits_what_lies_on_the_edges_of_buckets() {
+    use crate::index::{Index, Position};
+    // Sizes that the first root's segment goes through, and their smallest and largest hashes.
+    let mut hashes: Vec<u64> = [3, 12, 48, 192]
+        .into_iter()
+        .flat_map(|count| (0..count).map(move |bucket| Index::first_hash_of(bucket, count)))
+        .flat_map(|first| [first, first.wrapping_sub(1 << 20)])
+        .filter(|hash| hash >> 44 == 0)
+        .collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    let hash = |number: u64| hashes[number as usize];
+    let mut index = Index::default();
+    for number in 0..hashes.len() as u64 {
+        // In an order of its own, so that every size has edges on both sides.
+        let number = number * 7919 % hashes.len() as u64;
+        index.insert(hash(number), crate::heap::RecordId(number + 8192), &Numbers(&hash));
+        let mut visited = Vec::new();
+        let mut next = Position::from_number(0);
+        while let Some(from) = next {
+            next = index.scan(from, |id| visited.push(id.0));
+            // What is behind the first root is empty.
+            next = next.filter(|next| next.number() >> 44 == 0);
+        }
+        visited.sort_unstable();
+        visited.dedup();
+        assert_eq!(visited.len(), index.len());
+    }
+}
+
 #[test]
 fn keys_that_collide_under_one_seed_do_not_under_another() {
     let (one, other) = (KeyHasher::seeded(1), KeyHasher::seeded(2));

@@ -13,6 +13,12 @@ use crate::tx::fault::{self, Fault};
 use crate::tx::watch::WatchId;
 use crate::wire::{Outcome, Refusal};
 
+/// Transactions of one connection whose orders aren't known, at most: each request behind them looks
+/// at all of them.
+///
+/// Smaller: a deep pipeline of them waits for round trips. Larger: it takes longer to look.
+const UNFIXED: usize = 64;
+
 impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     /// What comes before a request of a connection in an unusual state, or before a barrier.
     #[cold]
@@ -40,6 +46,11 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let stays = is_about_queue || info.queueing == Queueing::AtOnce;
         if conn.queued.is_some() && !stays {
             return Some(self.enqueue(conn, port, command, index, args));
+        }
+        if conn.unfixed.len() >= UNFIXED
+            && let Some(first) = conn.unfixed.first()
+        {
+            return Some(Ran::Stalled(Stall::Order(first.tx)));
         }
         let follows = |unfixed: &&Unfixed| {
             must_follow(unfixed, info, &command.run, request.place, plan.hashes(request))
