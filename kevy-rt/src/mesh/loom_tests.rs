@@ -16,6 +16,7 @@ use loom::thread;
 use super::Mesh;
 use crate::sys::ring_from;
 use crate::sys::sync::Step;
+use crate::tx::stamp::{Stamp, Stamps};
 
 /// A ring of two slots, whose positions wrap around at the second item.
 fn ring_keeps_order() {
@@ -61,6 +62,36 @@ fn ring_shows_whole_publishes() {
     }
     assert!(consumer.take().is_none());
     sender.join().unwrap();
+}
+
+/// A stamp that is taken after a message that follows another stamp is larger, on a shard that never
+/// met the first one's.
+fn stamps_rise_along_messages() {
+    let stamps = Arc::new(Stamps::default());
+    let (mut to_second, mut from_first) = ring_from(2, 0);
+    let (mut to_third, mut from_second) = ring_from(2, 0);
+    let first = thread::spawn({
+        let stamps = Arc::clone(&stamps);
+        move || {
+            to_second.push(Box::new(stamps.take(0))).unwrap();
+            to_second.publish();
+        }
+    });
+    let third = thread::spawn({
+        let stamps = Arc::clone(&stamps);
+        move || {
+            from_second.look();
+            let before: Option<Box<Stamp>> = from_second.take();
+            assert!(before.is_none_or(|before| stamps.take(0) > *before));
+        }
+    });
+    from_first.look();
+    if let Some(stamp) = from_first.take() {
+        to_third.push(stamp).unwrap();
+        to_third.publish();
+    }
+    first.join().unwrap();
+    third.join().unwrap();
 }
 
 /// Items that are taken, published, and pushed only: whichever end goes first, each is dropped.
@@ -278,6 +309,7 @@ models! {
         PublishRelease RACE, LookAcquire RACE, FreeRelease RACE, ReuseAcquire RACE;
     ring_shows_whole_publishes(5): PublishRelease RACE, LookAcquire RACE;
     ring_drops_what_is_left(5): LookAcquire RACE;
+    stamps_rise_along_messages(3): LookAcquire RACE;
     mesh_keeps_order_over_the_backlog(5):
         BacklogOrder "out of order", PublishRelease RACE, LookAcquire RACE;
     sleeper_is_woken(5): SenderFence ASLEEP, SleeperFence ASLEEP, SecondLook ASLEEP;

@@ -5,7 +5,7 @@
 //! same one, and it never goes back along the order: a key that one request found expired is expired
 //! for all that come after it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sys::sync::{AtomicU64, Ordering};
 
 /// Bits of a stamp that count within a millisecond. More stamps than they hold run ahead of the
 /// clock, which does no harm.
@@ -47,7 +47,7 @@ impl Stamps {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
