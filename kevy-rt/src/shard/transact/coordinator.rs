@@ -151,6 +151,11 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         self.transactions.free.push(tx);
         self.release_visits(&transaction.visits);
         let Transaction { conn: id, number, call, kind, .. } = transaction;
+        if let Kind::Task(state) = &kind
+            && let Some(watching) = &state.watching
+        {
+            self.drop_watch(watching.id, watching.owners());
+        }
         let lent = self.server.conns.borrow_mut().lend(id);
         if let Some(mut conn) = lent {
             match kind {
