@@ -13,7 +13,7 @@ use crate::heap::{Heap, RecordId};
 use crate::index::{Index, Matches, Position, Rehash};
 use crate::keyspace::Context;
 use crate::outside::{Detached, Object, Outside, Payload};
-use crate::record::{self, Draft, Header, Record};
+use crate::record::{self, Draft, Extra, Header, Meta, Record};
 
 /// Most keys removed by one [`Db::tick`] because they expired: some tens of microseconds.
 ///
@@ -101,12 +101,12 @@ impl<T: Object> Data<T> {
         context: &Context,
         key: Key<'_>,
         value: NewValue<'_, T>,
-        expires_ms: u64,
+        meta: Meta,
     ) -> RecordId {
         let key_outside = (!record::key_fits_inside(key.bytes().len()))
             .then(|| self.outside.add_key(key.bytes()));
         let access = context.usage.first(context.clock.now_ms());
-        let id = self.write_new(key.bytes(), key_outside, value, expires_ms, access);
+        let id = self.write_new(key.bytes(), key_outside, value, meta, access);
         let Data { index, heap, outside, .. } = self;
         index.insert(key.hash(), id, &Keys { heap, outside, hasher: &context.hasher });
         id
@@ -118,22 +118,21 @@ impl<T: Object> Data<T> {
         key: &[u8],
         key_outside: Option<u32>,
         value: NewValue<'_, T>,
-        expires_ms: u64,
+        meta: Meta,
         access: u32,
     ) -> RecordId {
+        let fits = |len| record::fits_inside(key.len(), len, meta.extra.is_some());
         let draft = match value {
-            NewValue::Bytes(value, tag) if record::fits_inside(key.len(), value.len()) => {
-                Draft::new(key, value.bytes(), tag, expires_ms)
-            }
-            NewValue::Bytes(value, tag) => {
+            NewValue::Bytes(value) if fits(value.len()) => Draft::new(key, value.bytes(), meta),
+            NewValue::Bytes(value) => {
                 let number = self.outside.add(Payload::new(value));
-                Draft::outside(key, number, tag, expires_ms)
+                Draft::outside(key, number, meta)
             }
-            NewValue::Payload(payload, tag) => {
+            NewValue::Payload(payload) => {
                 let number = self.outside.add(payload);
-                Draft::outside(key, number, tag, expires_ms)
+                Draft::outside(key, number, meta)
             }
-            NewValue::Outside(number, tag) => Draft::outside(key, number, tag, expires_ms),
+            NewValue::Outside(number) => Draft::outside(key, number, meta),
         };
         let draft = match key_outside {
             Some(number) => draft.with_key_outside(number),
@@ -141,14 +140,15 @@ impl<T: Object> Data<T> {
         };
         let id = self.heap.allocate(draft.len());
         draft.write(&mut self.heap, id, access);
-        if expires_ms != 0 {
+        if meta.expires_ms != 0 {
             self.volatile += 1;
-            self.due.note(id.block(), expires_ms);
+            self.due.note(id.block(), meta.expires_ms);
         }
         id
     }
 
-    /// Writes another value and expiry for a key that has a record. Answers where that is now.
+    /// Writes another value and what belongs to it for a key that has a record. Answers where that
+    /// is now.
     #[inline]
     fn overwrite(
         &mut self,
@@ -156,24 +156,28 @@ impl<T: Object> Data<T> {
         key: Key<'_>,
         id: RecordId,
         value: NewValue<'_, T>,
-        expires_ms: u64,
+        meta: Meta,
     ) -> RecordId {
         let old = self.record(id);
         let header = old.header();
         let access = context.usage.again(old.access(), context.clock.now_ms());
-        let keeps_expiry = old.expires_ms() == expires_ms;
-        if let NewValue::Bytes(value, tag) = value
+        let keeps_expiry = old.expires_ms() == meta.expires_ms;
+        if let NewValue::Bytes(value) = value
             && keeps_expiry
             && !header.value_is_outside()
-            && record::fits_inside(key.bytes().len(), value.len())
+            && header.has_extra() == meta.extra.is_some()
+            && record::fits_inside(key.bytes().len(), value.len(), meta.extra.is_some())
         {
             let len = header.len_with(value.len());
             if Heap::suits(len, self.heap.room(id)) {
-                record::overwrite(&mut self.heap, id, value.bytes(), tag, access);
+                if let Some(extra) = meta.extra {
+                    old.set_extra(extra);
+                }
+                record::overwrite(&mut self.heap, id, value.bytes(), meta.tag, access);
                 return id;
             }
         }
-        self.rewrite(key, id, value, expires_ms, access)
+        self.rewrite(key, id, value, meta, access)
     }
 
     fn rewrite(
@@ -181,19 +185,18 @@ impl<T: Object> Data<T> {
         key: Key<'_>,
         id: RecordId,
         value: NewValue<'_, T>,
-        expires_ms: u64,
+        meta: Meta,
         access: u32,
     ) -> RecordId {
         let (key_outside, value_outside) = record::outside_numbers(&self.heap, id);
+        let fits = |len| record::fits_inside(key.bytes().len(), len, meta.extra.is_some());
         let value = match (value, value_outside) {
             // What is outside stays there, in its allocation if it suits.
-            (NewValue::Bytes(value, tag), Some(number))
-                if !record::fits_inside(key.bytes().len(), value.len()) =>
-            {
+            (NewValue::Bytes(value), Some(number)) if !fits(value.len()) => {
                 self.outside.change(number, |payload| payload.set(value));
-                NewValue::Outside(number, tag)
+                NewValue::Outside(number)
             }
-            (NewValue::Outside(same, tag), Some(_)) => NewValue::Outside(same, tag),
+            (NewValue::Outside(same), Some(_)) => NewValue::Outside(same),
             (value, Some(number)) => {
                 drop(self.outside.remove(number));
                 value
@@ -201,7 +204,7 @@ impl<T: Object> Data<T> {
             (value, None) => value,
         };
         self.forget(id);
-        let new = self.write_new(key.bytes(), key_outside, value, expires_ms, access);
+        let new = self.write_new(key.bytes(), key_outside, value, meta, access);
         if new != id {
             self.index.replace(key.hash(), id, new);
         }
@@ -239,16 +242,14 @@ impl<T: Object> Data<T> {
             self.due.note(id.block(), expires_ms);
             return id;
         }
-        let (tag, access) = (record.tag(), record.access());
+        let meta = Meta { tag: record.tag(), expires_ms, extra: record.extra() };
+        let access = record.access();
         let (_, value_outside) = record::outside_numbers(&self.heap, id);
         match value_outside {
-            Some(number) => {
-                self.rewrite(key, id, NewValue::Outside(number, tag), expires_ms, access)
-            }
+            Some(number) => self.rewrite(key, id, NewValue::Outside(number), meta, access),
             None => {
                 let value = record.value().bytes().to_vec();
-                let value = NewValue::Bytes(Value::Slice(&value), tag);
-                self.rewrite(key, id, value, expires_ms, access)
+                self.rewrite(key, id, NewValue::Bytes(Value::Slice(&value)), meta, access)
             }
         }
     }
@@ -320,12 +321,12 @@ impl<T: Object> Rehash for Keys<'_, T> {
     }
 }
 
-/// What a record's value is to be, with its tag.
+/// What a record's value is to be.
 enum NewValue<'a, T> {
-    Bytes(Value<'a>, u8),
-    Payload(Payload<T>, u8),
+    Bytes(Value<'a>),
+    Payload(Payload<T>),
     /// It is outside already.
-    Outside(u32, u8),
+    Outside(u32),
 }
 
 impl<T: Object> Db<T> {
@@ -708,23 +709,30 @@ impl<T: Object> Entry<'_, T> {
     /// Sets bytes, whether or not there was a value; `tag` is what the protocol has to say of them.
     #[inline(always)]
     pub fn put(&mut self, value: Value<'_>, tag: u8, expiry: Expiry) {
-        self.put_new(NewValue::Bytes(value, tag), expiry);
+        self.put_new(NewValue::Bytes(value), tag, expiry, None);
+    }
+
+    /// The same, with extra words beside them.
+    #[inline(always)]
+    pub fn put_with(&mut self, value: Value<'_>, tag: u8, expiry: Expiry, extra: Extra) {
+        self.put_new(NewValue::Bytes(value), tag, expiry, Some(extra));
     }
 
     /// Sets a value of another type.
     pub fn put_object(&mut self, object: T, tag: u8, expiry: Expiry) {
-        self.put_new(NewValue::Payload(Payload::Object(object), tag), expiry);
+        self.put_new(NewValue::Payload(Payload::Object(object)), tag, expiry, None);
     }
 
     /// Puts a value that was taken or copied elsewhere, with its expiry.
     pub fn put_detached(&mut self, detached: Detached<T>) {
-        let Detached { payload, tag, expires_ms, access } = detached;
+        let Detached { payload, tag, expires_ms, extra, access } = detached;
         let expiry = if expires_ms == 0 { Expiry::Never } else { Expiry::At(expires_ms) };
-        match payload {
-            Payload::Bytes(bytes) if record::fits_inside(self.key.bytes().len(), bytes.len()) => {
-                self.put(Value::Slice(&bytes), tag, expiry);
+        let key_len = self.key.bytes().len();
+        match &payload {
+            Payload::Bytes(bytes) if record::fits_inside(key_len, bytes.len(), extra.is_some()) => {
+                self.put_new(NewValue::Bytes(Value::Slice(bytes)), tag, expiry, extra);
             }
-            payload => self.put_new(NewValue::Payload(payload, tag), expiry),
+            _ => self.put_new(NewValue::Payload(payload), tag, expiry, extra),
         }
         if let (Some(record), Some(access)) = (self.record(), access) {
             record.set_access(access);
@@ -737,11 +745,12 @@ impl<T: Object> Entry<'_, T> {
         self.tell();
         let record = self.db.data.record(id);
         let (tag, expires_ms, access) = (record.tag(), record.expires_ms(), record.access());
+        let extra = record.extra();
         let inside = (!record.header().value_is_outside())
             .then(|| Payload::Bytes(record.value().bytes().to_vec()));
         let outside = self.db.data.remove(self.key.hash(), id);
         let payload = inside.or(outside).expect("a value is in its record or outside");
-        Some(Detached { payload, tag, expires_ms, access: Some(access) })
+        Some(Detached { payload, tag, expires_ms, extra, access: Some(access) })
     }
 
     /// Tells of a change of the key.
@@ -751,29 +760,34 @@ impl<T: Object> Entry<'_, T> {
     }
 
     #[inline(always)]
-    fn put_new(&mut self, value: NewValue<'_, T>, expiry: Expiry) {
+    fn put_new(&mut self, value: NewValue<'_, T>, tag: u8, expiry: Expiry, extra: Option<Extra>) {
         self.tell();
         let expires_ms = match expiry {
             Expiry::Keep => self.expires_ms().unwrap_or(0),
             Expiry::Never => 0,
             Expiry::At(expires_ms) => expires_ms,
         };
+        let meta = Meta { tag, expires_ms, extra };
         let Db { data, context, .. } = &mut *self.db;
         self.id = Some(match self.id {
-            Some(id) => data.overwrite(context, self.key, id, value, expires_ms),
-            None => data.insert(context, self.key, value, expires_ms),
+            Some(id) => data.overwrite(context, self.key, id, value, meta),
+            None => data.insert(context, self.key, value, meta),
         });
     }
 
     /// Changes the value's bytes, with zeros appended up to `len`, and sets its tag. No value is an
-    /// empty one.
+    /// empty one. Extra words are gone.
     pub fn edit<R>(&mut self, len: usize, tag: u8, edit: impl FnOnce(&mut [u8]) -> R) -> R {
         let Some(record) = self.record() else {
             return self.edit_new(b"", len, tag, edit);
         };
-        let (id, is_outside, old) =
-            (record.id(), record.header().value_is_outside(), record.value().len());
-        if is_outside {
+        let (id, header, old) = (record.id(), record.header(), record.value().len());
+        if header.has_extra() {
+            // It moves, as it gets shorter.
+            let bytes = record.value().bytes().to_vec();
+            return self.edit_new(&bytes, len, tag, edit);
+        }
+        if header.value_is_outside() {
             self.tell();
             let data = &mut self.db.data;
             let (_, number) = record::outside_numbers(&data.heap, id);
@@ -799,10 +813,11 @@ impl<T: Object> Entry<'_, T> {
     ) -> R {
         let mut bytes = crate::outside::padded(old, len);
         let result = edit(&mut bytes);
-        if record::fits_inside(self.key.bytes().len(), bytes.len()) {
+        if record::fits_inside(self.key.bytes().len(), bytes.len(), false) {
             self.put(Value::Slice(&bytes), tag, Expiry::Keep);
         } else {
-            self.put_new(NewValue::Payload(Payload::from_vec(bytes), tag), Expiry::Keep);
+            let value = NewValue::Payload(Payload::from_vec(bytes));
+            self.put_new(value, tag, Expiry::Keep, None);
         }
         result
     }

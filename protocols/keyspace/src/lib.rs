@@ -4,7 +4,7 @@
 //! ```text
 //! Keyspace ── Db 0 ── index      a key's hash to where its record lies: two cache misses, both can
 //!    │         │                 be asked for ahead
-//!    │         ├───── heap       records: header, expiry, key, value in one place of a chunk
+//!    │         ├───── heap       records: header, extra words, expiry, key, value in one place of a chunk
 //!    │         ├───── outside    long values, shared with replies; values of other types
 //!    │         └───── due        when the next of each block expires
 //!    ├ Clock, Stats  ...
@@ -40,5 +40,5 @@ mod usage;
 pub use db::{Db, Entry, Expiry};
 pub use keyspace::{Among, Clock, Keyspace, Policy, Stats};
 pub use outside::{Detached, NoObject, Object, SHARE_BYTES};
-pub use record::{Content, Record};
+pub use record::{Content, Extra, Record};
 pub use usage::Tracking;

@@ -3,6 +3,8 @@
 
 use kevy_rt::{Shared, Value};
 
+use crate::record::Extra;
+
 /// From this many bytes on a value is kept as a counted handle: one that arrives as such is kept
 /// without a copy, and replies may send it from where it lies.
 ///
@@ -110,6 +112,7 @@ pub struct Detached<T> {
     pub(crate) tag: u8,
     /// Zero for never.
     pub(crate) expires_ms: u64,
+    pub(crate) extra: Option<Extra>,
     /// What is remembered of its use; `None` for a copy, which wasn't used yet.
     pub(crate) access: Option<u32>,
 }

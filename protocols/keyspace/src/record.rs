@@ -1,11 +1,15 @@
 //! What a record looks like.
 //!
 //! ```text
-//!      0      1    4        14          24        32                 64
-//! header: | hole | place of | tag | key length | value length | access |
+//!         0      1           5     13           22             32       64
+//! header: | hole | what it is | tag | key length | value length | access |
 //!
-//! | header 8 | expiry 8, if it has one | key, or its number outside 4 | value, or its number 4 |
+//! | header 8 | extra 16 | expiry 8 | key, or its number outside 4 | value, or its number 4 |
+//!              if it has them
 //! ```
+//!
+//! The extra words are a protocol's own, beside the value: nobody pays for them whose protocol asks
+//! for none. They may be written while the rest of the record is lent.
 
 use kevy_rt::Value;
 
@@ -17,25 +21,36 @@ use crate::space::Place;
 const VALUE_OUTSIDE: u64 = 1 << 1;
 /// Its key is.
 const KEY_OUTSIDE: u64 = 1 << 2;
-/// It expires.
+/// It expires. Also the bytes of an expiry, so that where the key starts is an addition.
 const EXPIRES: u64 = 1 << 3;
-const TAG_SHIFT: u32 = 4;
+/// It has extra words. Also their bytes.
+const HAS_EXTRA: u64 = 1 << 4;
+const TAG_SHIFT: u32 = 5;
 const TAG_BITS: u32 = 8;
 const KEY_SHIFT: u32 = TAG_SHIFT + TAG_BITS;
-const LEN_BITS: u32 = 10;
-const VALUE_SHIFT: u32 = KEY_SHIFT + LEN_BITS;
-const ACCESS_SHIFT: u32 = VALUE_SHIFT + LEN_BITS;
+const KEY_BITS: u32 = 9;
+const VALUE_SHIFT: u32 = KEY_SHIFT + KEY_BITS;
+const VALUE_BITS: u32 = 10;
+const ACCESS_SHIFT: u32 = VALUE_SHIFT + VALUE_BITS;
 const _: () = assert!(ACCESS_SHIFT == 32);
+
+/// Words that a protocol keeps beside a value, of which the keyspace knows nothing. They go with the
+/// value when its key is renamed or copied, and are gone when it is written without any.
+pub type Extra = [u64; 2];
 
 /// Bytes of an expiry.
 const EXPIRY_BYTES: usize = 8;
+const _: () = assert!(EXPIRY_BYTES as u64 == EXPIRES);
+/// Bytes of the extra words.
+const EXTRA_BYTES: usize = size_of::<Extra>();
+const _: () = assert!(EXTRA_BYTES as u64 == HAS_EXTRA);
 const HEADER_BYTES: usize = crate::space::HEADER_BYTES;
 
 /// Bytes of the number of what is outside.
 const NUMBER_BYTES: usize = 4;
 
 /// The longest key in a record; with it there is room for the rest.
-const LONGEST_KEY: usize = 512;
+const LONGEST_KEY: usize = (1 << KEY_BITS) - 1;
 
 /// A record's header, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,14 +77,20 @@ impl Header {
         (self.0 >> TAG_SHIFT) as u8
     }
 
+    /// Whether it has extra words.
+    #[inline(always)]
+    pub(crate) fn has_extra(self) -> bool {
+        self.0 & HAS_EXTRA != 0
+    }
+
     #[inline(always)]
     fn key_len(self) -> usize {
-        (self.0 >> KEY_SHIFT) as usize % (1 << LEN_BITS)
+        (self.0 >> KEY_SHIFT) as usize % (1 << KEY_BITS)
     }
 
     #[inline(always)]
     fn value_len(self) -> usize {
-        (self.0 >> VALUE_SHIFT) as usize % (1 << LEN_BITS)
+        (self.0 >> VALUE_SHIFT) as usize % (1 << VALUE_BITS)
     }
 
     #[inline(always)]
@@ -78,8 +99,13 @@ impl Header {
     }
 
     #[inline(always)]
+    fn expiry_at(self) -> usize {
+        HEADER_BYTES + (self.0 & HAS_EXTRA) as usize
+    }
+
+    #[inline(always)]
     fn key_at(self) -> usize {
-        if self.expires() { HEADER_BYTES + EXPIRY_BYTES } else { HEADER_BYTES }
+        HEADER_BYTES + (self.0 & (HAS_EXTRA | EXPIRES)) as usize
     }
 
     /// Bytes of the record, were its value `value_len` bytes long.
@@ -182,7 +208,8 @@ impl<'a, T: Object> Record<'a, T> {
             Content::Bytes(value) => Payload::new(value),
             Content::Object(object) => Payload::Object(object.clone()),
         };
-        Detached { payload, tag: self.tag(), expires_ms: self.expires_ms(), access: None }
+        let (tag, expires_ms, extra) = (self.tag(), self.expires_ms(), self.extra());
+        Detached { payload, tag, expires_ms, extra, access: None }
     }
 
     /// What the protocol said of the value.
@@ -197,8 +224,23 @@ impl<'a, T: Object> Record<'a, T> {
         if !self.header.expires() {
             return 0;
         }
-        let bytes = self.place.bytes(HEADER_BYTES, EXPIRY_BYTES);
+        let bytes = self.place.bytes(self.header.expiry_at(), EXPIRY_BYTES);
         u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
+    }
+
+    /// The extra words, if it was written with some.
+    #[inline(always)]
+    pub fn extra(self) -> Option<Extra> {
+        self.header.has_extra().then(|| self.place.extra())
+    }
+
+    /// Writes the extra words of a record that has some; on another does nothing. It is no change of
+    /// the key: whoever watches it isn't told.
+    #[inline(always)]
+    pub fn set_extra(self, extra: Extra) {
+        if self.header.has_extra() {
+            self.place.set_extra(extra);
+        }
     }
 
     /// Whether its time is over.
@@ -241,15 +283,24 @@ pub(crate) struct Draft<'a> {
     key_outside: Option<u32>,
     value: &'a [u8],
     value_outside: Option<u32>,
-    tag: u8,
-    expires_ms: u64,
+    meta: Meta,
+}
+
+/// What is kept of a value beside it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Meta {
+    pub(crate) tag: u8,
+    /// Zero for never.
+    pub(crate) expires_ms: u64,
+    pub(crate) extra: Option<Extra>,
 }
 
 /// Whether a value of `len` bytes lies in the record of a key of `key_len` bytes.
 #[inline(always)]
-pub(crate) fn fits_inside(key_len: usize, len: usize) -> bool {
+pub(crate) fn fits_inside(key_len: usize, len: usize, has_extra: bool) -> bool {
     let key_len = if key_len > LONGEST_KEY { NUMBER_BYTES } else { key_len };
-    HEADER_BYTES + EXPIRY_BYTES + key_len + len <= LONGEST
+    let extra = if has_extra { EXTRA_BYTES } else { 0 };
+    HEADER_BYTES + extra + EXPIRY_BYTES + key_len + len <= LONGEST
 }
 
 /// Whether a key of so many bytes lies in its record.
@@ -261,13 +312,13 @@ pub(crate) fn key_fits_inside(len: usize) -> bool {
 impl<'a> Draft<'a> {
     /// With a key and a value that [`fits_inside`].
     #[inline(always)]
-    pub(crate) fn new(key: &'a [u8], value: &'a [u8], tag: u8, expires_ms: u64) -> Self {
-        Draft { key, key_outside: None, value, value_outside: None, tag, expires_ms }
+    pub(crate) fn new(key: &'a [u8], value: &'a [u8], meta: Meta) -> Self {
+        Draft { key, key_outside: None, value, value_outside: None, meta }
     }
 
     /// With a value that is outside.
-    pub(crate) fn outside(key: &'a [u8], value: u32, tag: u8, expires_ms: u64) -> Self {
-        Draft { value_outside: Some(value), ..Draft::new(key, b"", tag, expires_ms) }
+    pub(crate) fn outside(key: &'a [u8], value: u32, meta: Meta) -> Self {
+        Draft { value_outside: Some(value), ..Draft::new(key, b"", meta) }
     }
 
     /// With a key that is outside.
@@ -288,8 +339,9 @@ impl<'a> Draft<'a> {
     /// Bytes of the record.
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
-        let expiry = if self.expires_ms == 0 { 0 } else { EXPIRY_BYTES };
-        HEADER_BYTES + expiry + self.key_len() + self.value_len()
+        let expiry = if self.meta.expires_ms == 0 { 0 } else { EXPIRY_BYTES };
+        let extra = if self.meta.extra.is_none() { 0 } else { EXTRA_BYTES };
+        HEADER_BYTES + extra + expiry + self.key_len() + self.value_len()
     }
 
     /// Writes it to a place that has room for it.
@@ -297,9 +349,15 @@ impl<'a> Draft<'a> {
     pub(crate) fn write(&self, heap: &mut Heap, id: RecordId, access: u32) {
         let mut flags = 0;
         let mut at = HEADER_BYTES;
-        if self.expires_ms != 0 {
+        let Meta { tag, expires_ms, extra } = self.meta;
+        if let Some(extra) = extra {
+            flags |= HAS_EXTRA;
+            heap.place_of(id).set_extra(extra);
+            at += EXTRA_BYTES;
+        }
+        if expires_ms != 0 {
             flags |= EXPIRES;
-            heap.bytes_mut(id, at, EXPIRY_BYTES).copy_from_slice(&self.expires_ms.to_le_bytes());
+            heap.bytes_mut(id, at, EXPIRY_BYTES).copy_from_slice(&expires_ms.to_le_bytes());
             at += EXPIRY_BYTES;
         }
         let key_len = self.key_len();
@@ -320,7 +378,7 @@ impl<'a> Draft<'a> {
             }
         }
         let header = flags
-            | u64::from(self.tag) << TAG_SHIFT
+            | u64::from(tag) << TAG_SHIFT
             | (key_len as u64) << KEY_SHIFT
             | (value_len as u64) << VALUE_SHIFT
             | u64::from(access) << ACCESS_SHIFT;
@@ -363,8 +421,10 @@ pub(crate) fn value_mut(heap: &mut Heap, id: RecordId) -> &mut [u8] {
 
 /// Writes the expiry of a record that has one.
 pub(crate) fn set_expiry(heap: &mut Heap, id: RecordId, expires_ms: u64) {
-    debug_assert!(Header(heap.header(id)).expires());
-    heap.bytes_mut(id, HEADER_BYTES, EXPIRY_BYTES).copy_from_slice(&expires_ms.to_le_bytes());
+    let header = Header(heap.header(id));
+    debug_assert!(header.expires());
+    let expiry = heap.bytes_mut(id, header.expiry_at(), EXPIRY_BYTES);
+    expiry.copy_from_slice(&expires_ms.to_le_bytes());
 }
 
 /// Writes a record's tag.

@@ -11,7 +11,8 @@
 //!
 //! A record starts with a header of eight bytes, four of which, the access word, are written when
 //! the record is read. So the rest of the record is lent out as plain slices, and the header never
-//! is.
+//! is. Neither are the extra words that some records have behind it, which are read and written
+//! like it.
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -99,8 +100,10 @@ impl Drop for Region {
 ///
 /// For no two records that are in use does the memory of one meet that of the other. The heap, its
 /// only user, divides each chunk into places of one size, which is a multiple of eight; records are
-/// at their starts, and it never asks for bytes of a record behind its place. Then no slice that is
-/// lent out meets a header, and no access word is written but in a header.
+/// at their starts, and it never asks for bytes of a record behind its place. Extra words are only
+/// asked for of records that have them, and no bytes that meet them are lent while somebody may write
+/// them. Then no slice that is lent out meets a header or extra words, and these are written nowhere
+/// else.
 #[derive(Debug, Default)]
 pub(crate) struct Space {
     regions: Vec<Region>,
@@ -204,14 +207,35 @@ impl<'a> Place<'a> {
         unsafe { word.write(access.to_le()) }
     }
 
-    /// `len` bytes from `at` on, none of which belong to a header.
+    /// The extra words, of a record that has some.
+    #[inline(always)]
+    pub(crate) fn extra(self) -> [u64; 2] {
+        // SAFETY: mapped, with all that is up to `BEHIND_BYTES` behind the start.
+        let words = unsafe { self.start.add(HEADER_BYTES) }.cast::<[u64; 2]>();
+        // SAFETY: mapped, so initialised, if by zeros; aligned as a granule; no reference to extra
+        // words lives.
+        unsafe { words.read() }.map(u64::from_le)
+    }
+
+    /// Writes the extra words of a record that has some, or is to have them.
+    #[inline(always)]
+    pub(crate) fn set_extra(self, extra: [u64; 2]) {
+        // SAFETY: as in `extra`.
+        let words = unsafe { self.start.add(HEADER_BYTES) }.cast::<[u64; 2]>();
+        // SAFETY: mapped and aligned; no reference reaches into extra words, as whoever lends bytes
+        // of a record leaves them out; a space is not `Sync`, so no other thread reads meanwhile.
+        unsafe { words.write(extra.map(u64::to_le)) }
+    }
+
+    /// `len` bytes from `at` on, none of which belong to a header or to extra words.
     #[inline(always)]
     pub(crate) fn bytes(self, at: usize, len: usize) -> &'a [u8] {
         assert!(at <= BEHIND_BYTES && len <= BEHIND_BYTES - at);
         // SAFETY: mapped, by the assertion.
         let start = unsafe { self.start.add(at) };
         // SAFETY: mapped, so initialised, if by zeros. While the slice lives the space is borrowed,
-        // so only access words are written, and it holds none.
+        // so only access words and extra words are written, and it
+        // holds none.
         unsafe { std::slice::from_raw_parts(start.as_ptr(), len) }
     }
 }

@@ -6,7 +6,7 @@ use kevy_rt::{Changes, Key, KeyHasher, Shared, Value, testing};
 use proptest::prelude::*;
 
 use crate::{
-    Among, Content, Db, Expiry, Keyspace, NoObject, Object, Policy, SHARE_BYTES, Tracking,
+    Among, Content, Db, Expiry, Extra, Keyspace, NoObject, Object, Policy, SHARE_BYTES, Tracking,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +52,9 @@ fn drain<T: Object>(keyspace: &mut Keyspace<T>) {
 #[derive(Clone, Debug)]
 enum Step {
     Put { key: u8, len: usize, expiry: Option<u64>, tag: u8 },
+    PutWith { key: u8, len: usize, expiry: Option<u64>, extra: Extra },
+    Mark(u8, Extra),
+    TakeAndPut(u8),
     Keep { key: u8, len: usize },
     Edit { key: u8, len: usize },
     Object(u8),
@@ -71,6 +74,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => (any::<u8>(), lengths(), expiry(), any::<u8>())
             .prop_map(|(key, len, expiry, tag)| Step::Put { key, len, expiry, tag }),
+        4 => (any::<u8>(), lengths(), expiry(), any::<Extra>())
+            .prop_map(|(key, len, expiry, extra)| Step::PutWith { key, len, expiry, extra }),
+        2 => (any::<u8>(), any::<Extra>()).prop_map(|(key, extra)| Step::Mark(key, extra)),
+        1 => any::<u8>().prop_map(Step::TakeAndPut),
         2 => (any::<u8>(), lengths()).prop_map(|(key, len)| Step::Keep { key, len }),
         2 => (any::<u8>(), lengths()).prop_map(|(key, len)| Step::Edit { key, len }),
         1 => any::<u8>().prop_map(Step::Object),
@@ -89,8 +96,8 @@ fn name(number: u8) -> Vec<u8> {
         0 => 0,
         1 => 16,
         2 => 100,
-        3 => 511,
-        4 => 513,
+        3 => 510,
+        4 => 511,
         _ => 7,
     };
     let mut name = vec![b'k'; len];
@@ -108,6 +115,9 @@ enum ModelValue {
     List(Vec<u64>),
 }
 
+/// A value with its tag, its expiry and its extra words.
+type ModelEntry = (ModelValue, u8, u64, Option<Extra>);
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
@@ -117,10 +127,10 @@ proptest! {
         let mut keyspace = Keyspace::<List>::new(1, &hasher);
         let mut now = 1000;
         keyspace.begin(now);
-        let mut model: BTreeMap<Vec<u8>, (ModelValue, u8, u64)> = BTreeMap::new();
+        let mut model: BTreeMap<Vec<u8>, ModelEntry> = BTreeMap::new();
         for (number, step) in steps.into_iter().enumerate() {
             let number = number as u64;
-            model.retain(|_, (_, _, expires)| *expires == 0 || now <= *expires);
+            model.retain(|_, (_, _, expires, _)| *expires == 0 || now <= *expires);
             let db = &mut keyspace.dbs[0];
             match step {
                 Step::Put { key: k, len, expiry, tag } => {
@@ -130,13 +140,34 @@ proptest! {
                     let shared = Shared::new(bytes.clone());
                     let value = if number.is_multiple_of(2) { Value::Shared(&shared) } else { Value::Slice(&bytes) };
                     db.set(key(&hasher, &name), value, tag, how);
-                    model.insert(name, (ModelValue::Bytes(bytes), tag, at));
+                    model.insert(name, (ModelValue::Bytes(bytes), tag, at, None));
+                }
+                Step::PutWith { key: k, len, expiry, extra } => {
+                    let (name, bytes) = (name(k), content(number, len));
+                    let at = expiry.map_or(0, |over| now + over);
+                    let how = expiry.map_or(Expiry::Never, |over| Expiry::At(now + over));
+                    db.entry(key(&hasher, &name)).put_with(Value::Slice(&bytes), 4, how, extra);
+                    model.insert(name, (ModelValue::Bytes(bytes), 4, at, Some(extra)));
+                }
+                Step::Mark(k, extra) => {
+                    let name = name(k);
+                    if let Some(record) = db.find(key(&hasher, &name)) {
+                        record.set_extra(extra);
+                        let entry = model.get_mut(&name).expect("it is in both");
+                        entry.3 = entry.3.map(|_| extra);
+                    }
+                }
+                Step::TakeAndPut(k) => {
+                    let name = name(k);
+                    if let Some(detached) = db.entry(key(&hasher, &name)).take() {
+                        db.entry(key(&hasher, &name)).put_detached(detached);
+                    }
                 }
                 Step::Keep { key: k, len } => {
                     let (name, bytes) = (name(k), content(number, len));
                     db.set(key(&hasher, &name), Value::Slice(&bytes), 1, Expiry::Keep);
                     let at = model.get(&name).map_or(0, |entry| entry.2);
-                    model.insert(name, (ModelValue::Bytes(bytes), 1, at));
+                    model.insert(name, (ModelValue::Bytes(bytes), 1, at, None));
                 }
                 Step::Edit { key: k, len } => {
                     let name = name(k);
@@ -144,7 +175,7 @@ proptest! {
                         if let Some(last) = bytes.last_mut() { *last = number as u8; }
                         bytes.to_vec()
                     });
-                    let entry = model.entry(name).or_insert((ModelValue::Bytes(vec![]), 2, 0));
+                    let entry = model.entry(name).or_insert((ModelValue::Bytes(vec![]), 2, 0, None));
                     let mut bytes = match &entry.0 {
                         ModelValue::Bytes(bytes) => bytes.clone(),
                         ModelValue::List(_) => vec![],
@@ -152,15 +183,15 @@ proptest! {
                     bytes.resize(bytes.len().max(len), 0);
                     if let Some(last) = bytes.last_mut() { *last = number as u8; }
                     prop_assert_eq!(&edited, &bytes);
-                    (entry.0, entry.1) = (ModelValue::Bytes(bytes), 2);
+                    *entry = (ModelValue::Bytes(bytes), 2, entry.2, None);
                 }
                 Step::Object(k) => {
                     let name = name(k);
                     let mut entry = db.entry(key(&hasher, &name));
                     if entry.change_object(|list| list.0.push(number)).is_none() {
                         entry.put_object(List(vec![number]), 3, Expiry::Never);
-                        model.insert(name, (ModelValue::List(vec![number]), 3, 0));
-                    } else if let Some((ModelValue::List(list), _, _)) = model.get_mut(&name) {
+                        model.insert(name, (ModelValue::List(vec![number]), 3, 0, None));
+                    } else if let Some((ModelValue::List(list), ..)) = model.get_mut(&name) {
                         list.push(number);
                     }
                 }
@@ -188,13 +219,14 @@ proptest! {
                 }
             }
         }
-        model.retain(|_, (_, _, expires)| *expires == 0 || now <= *expires);
-        let seen: BTreeMap<Vec<u8>, (ModelValue, u8, u64)> = keyspace.dbs[0].iter().map(|record| {
+        model.retain(|_, (_, _, expires, _)| *expires == 0 || now <= *expires);
+        let seen: BTreeMap<Vec<u8>, ModelEntry> = keyspace.dbs[0].iter().map(|record| {
             let value = match record.content() {
                 Content::Bytes(value) => ModelValue::Bytes(value.bytes().to_vec()),
                 Content::Object(list) => ModelValue::List(list.0.clone()),
             };
-            (record.key().to_vec(), (value, record.tag(), record.expires_ms()))
+            let entry = (value, record.tag(), record.expires_ms(), record.extra());
+            (record.key().to_vec(), entry)
         }).collect();
         prop_assert_eq!(&seen, &model);
         for name in model.keys() {
@@ -873,4 +905,29 @@ fn a_value_moves_whole() {
         db.remove(to);
     }
     assert_eq!((db.len(), db.memory()), (0, 0));
+}
+
+#[test]
+fn extra_words_are_there_for_who_asked_and_cost_nobody_else() {
+    let mut keyspace = keyspace();
+    let hasher = hasher();
+    let db = &mut keyspace.dbs[0];
+    for len in [16, 2000] {
+        let value = content(1, len);
+        db.set(key(&hasher, b"a key of 16 byte"), Value::Slice(&value), 0, Expiry::Never);
+        let plain = db.find(key(&hasher, b"a key of 16 byte")).expect("it was set").memory();
+        let mut entry = db.entry(key(&hasher, b"a key of 16 byte"));
+        entry.put_with(Value::Slice(&value), 0, Expiry::Never, [1, 2]);
+        let record = entry.record().expect("it was set");
+        assert_eq!(record.memory(), plain + 16);
+        record.set_extra([3, 4]);
+        entry.set_expiry(Expiry::At(5000));
+        let record = entry.record().expect("it was set");
+        assert_eq!((record.extra(), record.value().bytes()), (Some([3, 4]), &value[..]));
+        entry.edit(0, 0, |_| ());
+        let record = entry.record().expect("it was set");
+        assert_eq!((record.extra(), record.expires_ms()), (None, 5000));
+        record.set_extra([5, 6]);
+        assert_eq!((record.extra(), record.value().bytes()), (None, &value[..]));
+    }
 }
