@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
-use proc_macro2::Span;
+use proc_macro2::{Span, TokenStream};
+use quote::quote;
 use syn::ext::IdentExt;
 use syn::visit::Visit;
 use syn::visit_mut::VisitMut;
 use syn::{
     Attribute, Expr, ExprLit, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Lifetime, Lit, LitStr,
-    Meta, Pat, PatType, ReturnType, Signature, Type, TypeReference, parse_quote,
+    Meta, Pat, PatType, ReturnType, Signature, Type, TypeParamBound, TypeReference, parse_quote,
 };
 
 use crate::attr::{CommandAttr, Keys, Route, SetAttr};
@@ -98,6 +99,17 @@ impl Set {
         let me = (*block.self_ty).clone();
         let name = last_word(&me).map(ToString::to_string).unwrap_or_default();
         Set { attr, me, name, commands }
+    }
+
+    /// What a server's store has to be.
+    pub(crate) fn store_bound(&self) -> TokenStream {
+        match &self.attr.store {
+            Type::ImplTrait(any) => {
+                let bounds = &any.bounds;
+                quote!(#bounds + 'static)
+            }
+            store => quote!(::kevy_rt::Has<#store>),
+        }
     }
 }
 
@@ -269,8 +281,17 @@ pub(crate) fn last_word(ty: &Type) -> Option<&Ident> {
         Type::Path(path) => path.path.segments.last().map(|segment| &segment.ident),
         Type::Group(group) => last_word(&group.elem),
         Type::Paren(paren) => last_word(&paren.elem),
-        _ => None,
+        ty => last_bound(ty),
     }
+}
+
+/// The last word of the trait's path, of a type `impl Trait`.
+pub(crate) fn last_bound(ty: &Type) -> Option<&Ident> {
+    let Type::ImplTrait(any) = ty else { return None };
+    any.bounds.iter().find_map(|bound| match bound {
+        TypeParamBound::Trait(bound) => bound.path.segments.last().map(|segment| &segment.ident),
+        _ => None,
+    })
 }
 
 /// What a reference refers to.

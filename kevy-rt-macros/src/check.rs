@@ -9,7 +9,7 @@ use syn::spanned::Spanned;
 use syn::visit::Visit;
 use syn::{FnArg, GenericParam, Lifetime, Type, TypeImplTrait, TypeReference};
 
-use crate::ast::{Command, Role, Set, is_mut, last_word};
+use crate::ast::{Command, Role, Set, is_mut, last_bound, last_word};
 use crate::attr::{Gather, Keys, Number, Route, TxKeys};
 use crate::errors::Errors;
 
@@ -165,6 +165,13 @@ fn leading(set: &Set, command: &Command, route: &Route, span: Span, errors: &mut
             errors.at(write, format!("`{name}` takes no store, so there is nothing to write"));
         }
         _ => {}
+    }
+    if command.is_tx() && last_bound(&set.attr.store).is_some() {
+        let advice = format!(
+            "the hops of `{name}` run on a store whose type they name: \
+             say `store = Type` rather than `impl {store}`"
+        );
+        errors.at(span, advice);
     }
     if command.is_tx() && command.param(Role::Tx).is_none() {
         first(

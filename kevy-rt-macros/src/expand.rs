@@ -27,12 +27,12 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::{Ident, ItemImpl, Type};
 
-use crate::ast::{Command, Set};
+use crate::ast::{Command, Set, last_bound};
 use crate::attr::Route;
 
 /// The block, and its set.
 pub(crate) fn expand(set: &Set, block: &ItemImpl) -> TokenStream {
-    let (me, store, wire) = (&set.me, &set.attr.store, &set.attr.wire);
+    let (me, bound, wire) = (&set.me, set.store_bound(), &set.attr.wire);
     let session = match &set.attr.session {
         Some(session) => quote!(::kevy_rt::Has<#session>),
         None => quote!('static),
@@ -59,7 +59,7 @@ pub(crate) fn expand(set: &Set, block: &ItemImpl) -> TokenStream {
                 ::kevy_rt::Encode::<#wire>::encode(refusal, &mut ::kevy_rt::Reply::new(out, cx));
             }
 
-            impl<AnyStore: ::kevy_rt::Has<#store>, AnySession: #session>
+            impl<AnyStore: #bound, AnySession: #session>
                 ::kevy_rt::CommandSet<AnyStore, AnySession> for #me
             {
                 const COMMANDS: &'static [::kevy_rt::Command<AnyStore>] = &[#records];
@@ -72,11 +72,14 @@ pub(crate) fn expand(set: &Set, block: &ItemImpl) -> TokenStream {
 /// adds no errors to those; and the types are named, so that their imports are used.
 pub(crate) fn refused(set: &Set, block: &ItemImpl, error: &syn::Error) -> TokenStream {
     let (error, me) = (error.to_compile_error(), &set.me);
-    let (store, wire, session) = (&set.attr.store, &set.attr.wire, set.attr.session.iter());
+    let (wire, session) = (&set.attr.wire, set.attr.session.iter());
+    // A trait is no type of a parameter of a pointer.
+    let store = Some(&set.attr.store).filter(|store| last_bound(store).is_none());
+    let store = store.into_iter();
     let empty = (block.trait_.is_none() && block.generics.params.is_empty()).then(|| {
         quote! {
             const _: () = {
-                let _: fn(&#store, &#wire #(, &#session)*);
+                let _: fn(#(&#store,)* &#wire #(, &#session)*);
 
                 impl<AnyStore: 'static, AnySession: 'static>
                     ::kevy_rt::CommandSet<AnyStore, AnySession> for #me

@@ -19,7 +19,8 @@ use crate::attr::SetAttr;
 use crate::errors::Errors;
 
 /// Makes a command set of an inherent `impl` block: `#[commands(store = Type, wire = Type)]`, with
-/// `session = Type` if one of its commands changes the session.
+/// `session = Type` if one of its commands changes the session. `store = impl Trait` is for any
+/// server whose store implements the trait; its handlers take `&impl Trait`.
 ///
 /// The functions with `#[command(...)]` become records of `CommandSet`; all others stay what they
 /// are. Generated code needs nothing in scope.

@@ -428,6 +428,7 @@ pub struct Port<S: 'static> {
     pub(crate) refuse: fn(Refusal, u64, &mut Out),
     pub(crate) outcome: fn(Outcome, u64, &mut Out),
     pub(crate) list: fn(usize, u64, &mut Out),
+    pub(crate) list_end: fn(u64, &mut Out),
     pub(crate) unknown: fn(Args<'_>, Option<&'static str>, u64, &mut Out),
     pub(crate) open: fn(&S, &Cx<'_>, &mut Out) -> Option<Box<dyn Session>>,
 }
@@ -445,6 +446,9 @@ impl<S: 'static> Port<S> {
             },
             list: |len, scope, out| {
                 W::list(&mut Reply::in_scope(out, W::Scope::from_bits(scope)), len);
+            },
+            list_end: |scope, out| {
+                W::list_end(&mut Reply::in_scope(out, W::Scope::from_bits(scope)));
             },
             unknown: unknown::<W>,
             open: |store, cx, greeting| {

@@ -151,6 +151,7 @@ pub fn merge_in_order<W: Wire>(cx: &Cx<'_>, plan: &Plan, parts: &mut [PartOut], 
         out.copy(&part.out, start, part.ends[*taken]);
         *taken += 1;
     }
+    W::list_end(&mut Reply::new(out, cx));
 }
 
 /// `gather = concat`: one list of all elements that the shards' replies have, in shard order.
@@ -159,6 +160,7 @@ pub fn merge_concat<W: Wire>(cx: &Cx<'_>, _: &Plan, parts: &mut [PartOut], out: 
     for part in parts {
         out.append(&part.out);
     }
+    W::list_end(&mut Reply::new(out, cx));
 }
 
 /// `gather = first`: the reply of the first shard.

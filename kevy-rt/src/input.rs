@@ -8,7 +8,7 @@ use crate::pool;
 use crate::reaper;
 use crate::shared::Shared;
 use crate::sys::{append_streaming, prefer_huge_pages};
-use crate::wire::Resume;
+use crate::wire::{Body, Resume};
 
 /// From this many bytes on an argument that arrives in pieces gets an allocation of its own.
 ///
@@ -25,17 +25,29 @@ const STREAM_BYTES: usize = 64 * 1024;
 /// that a client pays for memory with bytes.
 const ROOM_PER_BYTE: usize = 16;
 
-/// An argument on its way into its own allocation.
+/// An argument on its way into its own allocation, or into none if it is refused.
 #[derive(Debug)]
 struct Gathering {
     bytes: Vec<u8>,
     len: usize,
+    /// Bytes that are still to come.
+    missing: usize,
+    is_refused: bool,
 }
 
 impl Gathering {
+    fn new(body: Body) -> Self {
+        let Body { len, is_refused, .. } = body;
+        Gathering { bytes: Vec::new(), len, missing: len, is_refused }
+    }
+
     /// Takes what it lacks off the front of `bytes`.
     fn take(&mut self, bytes: &[u8]) -> usize {
-        let part = &bytes[..bytes.len().min(self.len - self.bytes.len())];
+        let part = &bytes[..bytes.len().min(self.missing)];
+        self.missing -= part.len();
+        if self.is_refused {
+            return part.len();
+        }
         let needed = self.bytes.len() + part.len();
         if needed > self.bytes.capacity() {
             self.make_room(needed);
@@ -124,7 +136,7 @@ impl Input {
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> usize {
         let Some(gathering) = &mut self.gathering else { return 0 };
         let taken = gathering.take(bytes);
-        if gathering.bytes.len() == gathering.len
+        if gathering.missing == 0
             && let Some(mut done) = self.gathering.take()
         {
             self.resume.deliver(Shared::new(std::mem::take(&mut done.bytes)));
@@ -148,7 +160,7 @@ impl Input {
         debug_assert!(self.is_empty());
         match self.resume.body {
             Some(body) if may_gather && body.len >= GATHER_BYTES => {
-                let mut gathering = Gathering { bytes: Vec::new(), len: body.len };
+                let mut gathering = Gathering::new(body);
                 gathering.take(&tail[body.start..]);
                 self.gathering = Some(gathering);
                 self.keep(&tail[..body.start]);
@@ -201,7 +213,7 @@ impl Input {
         if body.len < GATHER_BYTES || self.gathering.is_some() {
             return;
         }
-        let mut gathering = Gathering { bytes: Vec::new(), len: body.len };
+        let mut gathering = Gathering::new(body);
         let here = self.start + body.start;
         let taken = gathering.take(&self.buf[here..]);
         debug_assert!(here + taken == self.buf.len() && taken < body.len);
@@ -219,13 +231,12 @@ impl Drop for Input {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Body;
 
     #[test]
     fn a_large_argument_costs_memory_only_as_it_arrives() {
         let mut input = Input::default();
         input.keep(b"header");
-        input.resume.body = Some(Body { start: 6, len: 512 << 20 });
+        input.resume.body = Some(Body { start: 6, len: 512 << 20, is_refused: false });
         input.gather();
         assert!(input.memory() < 1024);
         assert_eq!(input.feed(&[0; 1000]), 1000);
@@ -237,12 +248,28 @@ mod tests {
     fn a_gathered_argument_is_delivered_whole() {
         let mut input = Input::default();
         input.keep(b"hd12");
-        input.resume.body = Some(Body { start: 2, len: GATHER_BYTES });
+        input.resume.body = Some(Body { start: 2, len: GATHER_BYTES, is_refused: false });
         input.gather();
         let rest = vec![b'3'; GATHER_BYTES];
         assert_eq!(input.feed(&rest), GATHER_BYTES - 2);
         assert_eq!(input.bytes(), b"hd");
         assert_eq!(input.resume.at, 2);
         assert_eq!(input.feed(b"x"), 0);
+    }
+
+    #[test]
+    fn a_refused_argument_takes_no_memory() {
+        let mut input = Input::default();
+        input.keep(b"hd12");
+        input.resume.body = Some(Body { start: 2, len: 1 << 30, is_refused: true });
+        input.gather();
+        let piece = vec![b'3'; 1 << 20];
+        for _ in 0..1023 {
+            assert_eq!(input.feed(&piece), piece.len());
+        }
+        assert!(input.is_gathering() && input.memory() < 1024);
+        assert_eq!(input.feed(&piece), piece.len() - 2);
+        assert!(!input.is_gathering());
+        assert_eq!((input.bytes(), input.resume.at), (&b"hd"[..], 2));
     }
 }

@@ -134,6 +134,15 @@ impl Burst {
         self.spans.len() - self.ends.last().map_or(0, |end| end.spans as usize)
     }
 
+    /// Drops the arguments of the request that is being parsed, so that others may take their place.
+    pub fn abandon(&mut self) {
+        let start = self.ends.last().map_or(0, |end| end.spans as usize);
+        if let Some(large) = self.spans[start..].iter().find_map(|span| span.large_index()) {
+            self.large.truncate(large);
+        }
+        self.spans.truncate(start);
+    }
+
     /// Ends a request at `byte_end` of the input. One without arguments only counts as consumed.
     #[inline]
     pub fn close(&mut self, byte_end: usize) {
@@ -184,6 +193,8 @@ pub struct Body {
     pub start: usize,
     /// How long the client says it gets.
     pub len: usize,
+    /// Whether nobody wants its bytes: they are passed over, and the argument gets none.
+    pub is_refused: bool,
 }
 
 impl Resume {
@@ -260,7 +271,8 @@ pub trait Wire: Sized + 'static {
     /// Body contract: when the input ends within an argument of known length, `resume.body` says
     /// where it starts and how long it gets. If the runtime gathers it elsewhere, the next call
     /// finds the argument already in place and `resume.at` where the body would have started: the
-    /// wire tells the two cases apart by the number of arguments restored.
+    /// wire tells the two cases apart by the number of arguments restored. One that is refused is
+    /// in place without its bytes.
     ///
     /// # Errors
     /// A malformed frame: the whole requests before it are run, the refusal is sent, and the
@@ -280,6 +292,12 @@ pub trait Wire: Sized + 'static {
 
     /// Writes the head of a list of `len` elements.
     fn list(reply: &mut Reply<'_, Self>, len: usize);
+
+    /// Writes what ends a list, for a protocol that says so.
+    #[inline]
+    fn list_end(reply: &mut Reply<'_, Self>) {
+        let _ = reply;
+    }
 
     /// Answers a request whose verb is not in the table; `container` is the verb when it is known
     /// and its subcommand is not.

@@ -47,6 +47,10 @@ impl Wire for Words {
         reply.out().extend(format!("{len}: ").as_bytes());
     }
 
+    fn list_end(reply: &mut Reply<'_, Self>) {
+        reply.out().extend(b"; ");
+    }
+
     fn unknown(_: Args<'_>, _: Option<&'static str>, reply: &mut Reply<'_, Self>) {
         reply.out().extend(b"unknown ");
     }
@@ -179,7 +183,37 @@ impl Has<Login> for Visit {
     }
 }
 
-server! { Server: store = Whole, ports = [ Words, Visit => [Set] ] }
+server! { Server: store = Whole, ports = [ Words, Visit => [Set, Anywhere] ] }
+
+/// What a set asks of a store that it doesn't know.
+trait Counted {
+    fn count(&self) -> u64;
+    fn remove(&mut self, key: &[u8]) -> bool;
+}
+
+impl Counted for Whole {
+    fn count(&self) -> u64 {
+        self.db.map.len() as u64
+    }
+    fn remove(&mut self, key: &[u8]) -> bool {
+        self.db.map.remove(key).is_some()
+    }
+}
+
+struct Anywhere;
+
+#[commands(store = impl Counted, wire = Words)]
+impl Anywhere {
+    #[command(route = all, gather = sum)]
+    fn counted(store: &impl Counted) -> u64 {
+        store.count()
+    }
+
+    #[command(route = single(1), write)]
+    fn evict(store: &mut impl Counted, key: Key<'_>) -> u64 {
+        u64::from(store.remove(key.bytes()))
+    }
+}
 
 /// An argument of two, by a server's own type.
 struct Point(i64, i64);
@@ -505,12 +539,12 @@ const SCRIPT: &[(&str, &str)] = &[
     ("append c", "!Arity(\"APPEND\") "),
     ("get c", "abc "),
     // Several keys: replies in their order, values folded, everything checked first.
-    ("get_all c x a c b", "5: abc none 1 abc 3/5@1,-1 "),
-    ("get_all c", "1: abc "),
+    ("get_all c x a c b", "5: abc none 1 abc 3/5@1,-1 ; "),
+    ("get_all c", "1: abc ; "),
     ("set_all d 4 e 55 f 666", "ok "),
     ("set_all g 1 h 2 i", "!Arity(\"SET_ALL\") "),
     ("set_all g 1 h 2 i x", "!NotAnInteger "),
-    ("get_all g h i d e f", "6: none none none 4 55 666 "),
+    ("get_all g h i d e f", "6: none none none 4 55 666 ; "),
     ("scaled 10 d e f 1", "31 "),
     ("scaled x d e f 1", "!NotAnInteger "),
     ("scaled 10 d e f x", "!NotAnInteger "),
@@ -519,7 +553,7 @@ const SCRIPT: &[(&str, &str)] = &[
     ("pair f 4 d 4", "no "),
     ("pair f 6", "yes "),
     ("pair f", "!Arity(\"PAIR\") "),
-    ("letters c", "3: 0 1 2 "),
+    ("letters c", "3: 0 1 2 ; "),
     ("touch k1 k22 k3 k44 k5", "!even "),
     ("remove k1 k22 k3 k44 k5 k1", "5 "),
     ("remove", "!Arity(\"REMOVE\") "),
@@ -532,9 +566,14 @@ const SCRIPT: &[(&str, &str)] = &[
     ("clear ASYNC async", "ok "),
     ("clear now", "!Syntax "),
     ("size", "0 "),
-    ("names", "0: "),
+    ("names", "0: ; "),
     ("set a 1", "ok "),
-    ("names", "1: a "),
+    ("names", "1: a ; "),
+    // A set that doesn't know the store.
+    ("counted", "1 "),
+    ("evict a", "1 "),
+    ("evict a", "0 "),
+    ("counted", "0 "),
     // One shard that a function computes.
     ("pick", "!Arity(\"PICK\") "),
 ];
@@ -564,7 +603,7 @@ fn elements_of_several_keys_are_one_list() {
         let mut words: Vec<&[u8]> = answered.split(|&byte| byte == b' ').collect();
         assert_eq!(words[0], b"6:");
         words[1..].sort();
-        assert_eq!(words[1..], [b"", b"0" as &[u8], b"1", b"2", b"3", b"4", b"5"]);
+        assert_eq!(words[1..], [b"", b"0" as &[u8], b"1", b"2", b"3", b"4", b"5", b";"]);
     }
 }
 
@@ -636,7 +675,7 @@ fn a_store_without_room_refuses_what_may_write() {
         for shard in 0..shards {
             server.with_shard(shard, |store, _| store.asked.clear());
         }
-        assert_eq!(server.call(client, b"size\nget a\nget_all a b\n"), b"26 a 2: a b ");
+        assert_eq!(server.call(client, b"size\nget a\nget_all a b\n"), b"26 a 2: a b ; ");
         for shard in 0..shards {
             server.with_shard(shard, |store, _| assert!(store.asked.is_empty()));
         }

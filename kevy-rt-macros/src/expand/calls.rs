@@ -6,7 +6,7 @@ use syn::spanned::Spanned;
 
 use super::Writer;
 use super::arguments::argument;
-use crate::ast::Role;
+use crate::ast::{Role, last_bound};
 use crate::attr::Route;
 
 impl Writer<'_> {
@@ -19,6 +19,10 @@ impl Writer<'_> {
             Role::Session => {
                 let session = &self.set.attr.session;
                 quote!(::kevy_rt::Has::<#session>::part_mut(session, cx))
+            }
+            Role::Store if last_bound(store).is_some() => {
+                let is_mut = self.command.store_is_mut() == Some(true);
+                if is_mut { quote!(&mut *store) } else { quote!(&*store) }
             }
             Role::Store if self.command.store_is_mut() == Some(true) => quote_spanned! {
                 param.ty.span() => ::kevy_rt::Has::<#store>::part_mut(&mut *store, cx)
@@ -58,10 +62,10 @@ impl Writer<'_> {
     /// The handler of a transaction: a task that parses, calls, awaits, encodes.
     pub(super) fn start(&self) -> TokenStream {
         let (name, parse) = (self.function("start"), self.function("parse"));
-        let (store, wire) = (&self.set.attr.store, self.wire());
+        let (store, bound, wire) = (&self.set.attr.store, self.set.store_bound(), self.wire());
         let (bindings, call, encode) = (self.bindings(), self.call(), self.encode());
         quote! {
-            fn #name<AnyStore: ::kevy_rt::Has<#store>>(
+            fn #name<AnyStore: #bound>(
                 start: ::kevy_rt::TxStart<AnyStore>,
             ) -> ::kevy_rt::Task {
                 ::std::boxed::Box::pin(async move {
@@ -88,8 +92,8 @@ impl Writer<'_> {
     /// Parse, call, encode. Under `keys` for the key `index`.
     pub(super) fn answer(&self, route: &Route) -> TokenStream {
         let (name, parse) = (self.function("answer"), self.function("parse"));
-        let (store, bindings, call) =
-            (&self.set.attr.store, self.bindings(), self.call_and_encode());
+        let (bound, bindings, call) =
+            (self.set.store_bound(), self.bindings(), self.call_and_encode());
         let (index, param) = index_of(route);
         let body = quote! {
             match #parse(args #index) {
@@ -106,7 +110,7 @@ impl Writer<'_> {
         };
         match (route, &self.set.attr.session) {
             (Route::Session, Some(session)) => quote! {
-                fn #name<AnyStore: ::kevy_rt::Has<#store>, AnySession: ::kevy_rt::Has<#session>>(
+                fn #name<AnyStore: #bound, AnySession: ::kevy_rt::Has<#session>>(
                     session: &mut dyn ::core::any::Any,
                     #params,
                 ) {
@@ -118,7 +122,7 @@ impl Writer<'_> {
                     #body
                 }
             },
-            _ => quote!(fn #name<AnyStore: ::kevy_rt::Has<#store>>(#params) { #body }),
+            _ => quote!(fn #name<AnyStore: #bound>(#params) { #body }),
         }
     }
 }

@@ -73,9 +73,9 @@ impl Writer<'_> {
 
     fn whole(&self, body: &TokenStream) -> TokenStream {
         let (name, check) = (self.function("whole"), self.function("check"));
-        let store = &self.set.attr.store;
+        let bound = self.set.store_bound();
         quote! {
-            fn #name<AnyStore: ::kevy_rt::Has<#store>>(
+            fn #name<AnyStore: #bound>(
                 store: &mut AnyStore,
                 cx: &::kevy_rt::Cx<'_>,
                 args: ::kevy_rt::Args<'_>,
@@ -89,9 +89,9 @@ impl Writer<'_> {
     }
 
     fn part(&self, body: &TokenStream) -> TokenStream {
-        let (name, store) = (self.function("part"), &self.set.attr.store);
+        let (name, bound) = (self.function("part"), self.set.store_bound());
         quote! {
-            fn #name<AnyStore: ::kevy_rt::Has<#store>>(
+            fn #name<AnyStore: #bound>(
                 store: &mut AnyStore,
                 cx: &::kevy_rt::Cx<'_>,
                 args: ::kevy_rt::Args<'_>,
@@ -111,7 +111,10 @@ impl Writer<'_> {
                 <#wire as ::kevy_rt::Wire>::list(&mut reply, args.hashes().len());
             }
         });
-        self.whole(&quote!(#head #each))
+        let end = matches!(gather, Gather::InOrder).then(
+            || quote!(<#wire as ::kevy_rt::Wire>::list_end(&mut ::kevy_rt::Reply::new(out, cx));),
+        );
+        self.whole(&quote!(#head #each #end))
     }
 
     fn part_of_replies(&self, route: &Route, gather: &Gather) -> TokenStream {
@@ -151,12 +154,12 @@ impl Writer<'_> {
 
     fn value(&self, route: &Route) -> TokenStream {
         let (name, parse) = (self.function("value"), self.function("parse"));
-        let (store, bindings, call) = (&self.set.attr.store, self.bindings(), self.call());
+        let (bound, bindings, call) = (self.set.store_bound(), self.bindings(), self.call());
         let (index, param) = index_of(route);
         let value = self.value_type();
         quote! {
             #[inline(always)]
-            fn #name<AnyStore: ::kevy_rt::Has<#store>>(
+            fn #name<AnyStore: #bound>(
                 store: &mut AnyStore,
                 cx: &::kevy_rt::Cx<'_>,
                 args: ::kevy_rt::Args<'_>

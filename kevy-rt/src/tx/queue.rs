@@ -147,6 +147,7 @@ pub(crate) async fn run<S: 'static>(
     for reply in &replies {
         out.append(reply);
     }
+    (port.list_end)(hub.scope.get(), &mut out);
     out
 }
 

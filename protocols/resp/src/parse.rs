@@ -216,7 +216,7 @@ impl Parser<'_> {
                 invalid_len()
             });
         }
-        self.body(start, Body { start: end + 2, len }, left)
+        self.body(start, Body { start: end + 2, len, is_refused: false }, left)
     }
 
     /// Reads the body of an argument, and its end.
