@@ -288,14 +288,27 @@ pub struct Place {
     pub shards: usize,
 }
 
+/// Why a store couldn't be opened: any error, by `?`.
+pub type OpenError = Box<dyn std::error::Error + Send + Sync>;
+
 /// One shard's data. Only its shard's thread touches it, so it needs no locks.
 pub trait Store: Sized + 'static {
     /// What all shards' stores are opened with.
     type Settings: Send + Sync + 'static;
 
-    /// Makes an empty store on the shard's own thread. `hasher` makes the hashes that come with
-    /// keys, for a store that has to hash keys again; all shards have the same.
-    fn open(settings: &Self::Settings, place: Place, hasher: &KeyHasher) -> Self;
+    /// Makes the store on the shard's own thread, before anybody can connect. `hasher` makes the
+    /// hashes that come with keys, for a store that has to hash keys again; all shards have the
+    /// same.
+    ///
+    /// # Errors
+    /// Whatever keeps it from serving: a file that can't be read, memory that isn't to be had. No
+    /// shard serves then, those that are open are dropped, and [`Builder::start`](crate::Builder::start)
+    /// answers with [`Error::Open`](crate::Error::Open).
+    fn open(
+        settings: &Self::Settings,
+        place: Place,
+        hasher: &KeyHasher,
+    ) -> Result<Self, OpenError>;
 
     /// Called once per turn that runs requests, before them: `now_ms` is the time that all of them
     /// see, in milliseconds since the Unix epoch.
@@ -404,15 +417,24 @@ pub trait Session: Any {
 
 impl Session for () {}
 
-/// Makes the session of a connection that opens, over the store `S`.
+/// A session's beginning and end, over the store `S`.
+///
+/// A session that is made of several opens and closes each of them, in its own two functions.
 pub trait Open<S>: Session + Sized {
-    /// `cx.conn()` says who connects. `None` turns the connection away: what was written to
-    /// `greeting` is sent, and then it is closed.
-    fn open(store: &S, cx: &Cx<'_>, greeting: &mut Out) -> Option<Self>;
+    /// Somebody connects; `cx.conn()` says who, and to what. `None` turns the connection away:
+    /// what was written to `greeting` is sent, and then it is closed.
+    fn open(store: &mut S, cx: &Cx<'_>, greeting: &mut Out) -> Option<Self>;
+
+    /// The connection is gone, whoever ended it; `cx.conn()` still says which it was. Called once
+    /// for each session that was opened. Requests that other shards or transactions had of it by
+    /// then still run.
+    fn close(self, store: &mut S, cx: &Cx<'_>) {
+        let _ = (store, cx);
+    }
 }
 
 impl<S> Open<S> for () {
-    fn open(_: &S, _: &Cx<'_>, _: &mut Out) -> Option<Self> {
+    fn open(_: &mut S, _: &Cx<'_>, _: &mut Out) -> Option<Self> {
         Some(())
     }
 }
@@ -430,7 +452,8 @@ pub struct Port<S: 'static> {
     pub(crate) list: fn(usize, u64, &mut Out),
     pub(crate) list_end: fn(u64, &mut Out),
     pub(crate) unknown: fn(Args<'_>, Option<&'static str>, u64, &mut Out),
-    pub(crate) open: fn(&S, &Cx<'_>, &mut Out) -> Option<Box<dyn Session>>,
+    pub(crate) open: fn(&mut S, &Cx<'_>, &mut Out) -> Option<Box<dyn Session>>,
+    pub(crate) close: fn(Box<dyn Session>, &mut S, &Cx<'_>),
 }
 
 impl<S: 'static> Port<S> {
@@ -453,6 +476,12 @@ impl<S: 'static> Port<S> {
             unknown: unknown::<W>,
             open: |store, cx, greeting| {
                 X::open(store, cx, greeting).map(|session| Box::new(session) as Box<dyn Session>)
+            },
+            close: |session, store, cx| {
+                // One that was turned away has no session of its port's.
+                if let Ok(session) = (session as Box<dyn Any>).downcast::<X>() {
+                    session.close(store, cx);
+                }
             },
         }
     }

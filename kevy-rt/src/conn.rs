@@ -59,7 +59,7 @@ pub struct ConnFacts {
     pub id: u64,
     /// Who connected.
     pub peer: Peer,
-    /// To what.
+    /// To which address of this machine.
     pub local: Peer,
     /// The descriptor's number, or -1.
     pub descriptor: i32,

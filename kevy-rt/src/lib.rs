@@ -76,7 +76,7 @@ pub use args::{
 pub use args::{KeyArg, is_key};
 pub use commands::{
     ArgInfo, CheckFn, Command, CommandInfo, CommandSet, Commands, Has, KeyRange, MergeFn, Open,
-    PartFn, Place, Port, QueueVerb, Queueing, ReplyMode, Route, Run, RunFn, Session, SessionFn,
+    OpenError, PartFn, Place, Port, QueueVerb, Queueing, ReplyMode, Route, Run, RunFn, Session, SessionFn,
     SessionState, Store, TxKeys,
 };
 pub use conn::{ConnFacts, ConnView, Peer};

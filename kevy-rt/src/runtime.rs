@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
-use crate::commands::{CommandInfo, Commands, Store};
+use crate::commands::{CommandInfo, Commands, OpenError, Store};
 use crate::limits::Limits;
 use crate::sys::Waker;
 use crate::tx::stamp::Stamps;
@@ -181,6 +181,14 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A shard's store can't be opened: what [`Store::open`] said.
+    #[error("shard {shard} can't open its store: {source}")]
+    Open {
+        /// Which one; the first that said so, where several did.
+        shard: usize,
+        /// Why.
+        source: OpenError,
+    },
     /// Signals can't be received.
     #[error("can't install the signal handlers: {0}")]
     Signals(std::io::Error),
@@ -271,8 +279,8 @@ impl<C: Commands> Builder<C> {
     /// Opens the listeners and starts the shards.
     ///
     /// # Errors
-    /// When an address can't be listened on, the reactor asked for is not to be had, or a shard
-    /// doesn't start.
+    /// When an address can't be listened on, the reactor asked for is not to be had, a shard
+    /// doesn't start, or its store doesn't open. Nothing is left running then.
     pub fn start(self) -> Result<Runtime, Error> {
         crate::start::start(self)
     }

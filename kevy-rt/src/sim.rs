@@ -48,7 +48,7 @@ impl<C: Commands> Simulation<C> {
     /// A server of so many shards. The same seed gives the same run.
     ///
     /// # Panics
-    /// Without a shard.
+    /// Without a shard, or when a store doesn't open.
     pub fn new(settings: &<C::Store as Store>::Settings, shards: usize, seed: u64) -> Self {
         Simulation::with_limits(settings, shards, seed, Limits::default())
     }
@@ -56,7 +56,7 @@ impl<C: Commands> Simulation<C> {
     /// The same with other limits.
     ///
     /// # Panics
-    /// Without a shard.
+    /// Without a shard, or when a store doesn't open.
     pub fn with_limits(
         settings: &<C::Store as Store>::Settings,
         shards: usize,
@@ -87,7 +87,8 @@ impl<C: Commands> Simulation<C> {
                 Server::new(place, process.clone(), limits, seed ^ shard as u64, SimReactor::NAME);
             server.wall_clock.set(Some(Duration::from_millis(start_ms)));
             Shard::new(ShardParts {
-                store: C::Store::open(settings, place, &hasher),
+                store: C::Store::open(settings, place, &hasher)
+                    .unwrap_or_else(|error| panic!("a simulated store opens: {error}")),
                 server,
                 reactor: SimReactor::new(network.clone()),
                 mesh,

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use kevy_rt::sim::Simulation;
 use kevy_rt::{
     Arg, Args, Burst, Carry, CommandInfo, CommandSet, Cursor, Cx, Encode, Has, Key, KeyHasher,
-    KeyRange, MANY, Open, Out, ParseLimits, Place, Refusal, Reply, Rest, Resume, Route, Session,
+    KeyRange, MANY, Open, OpenError, Out, ParseLimits, Place, Refusal, Reply, Rest, Resume, Route, Session,
     Store, Value, Wire, commands, server,
 };
 
@@ -137,8 +137,8 @@ struct Whole {
 impl Store for Whole {
     type Settings = ();
 
-    fn open((): &(), _: Place, _: &KeyHasher) -> Self {
-        Whole::default()
+    fn open((): &(), _: Place, _: &KeyHasher) -> Result<Self, OpenError> {
+        Ok(Whole::default())
     }
 
     /// Makes room for one key.
@@ -169,7 +169,7 @@ struct Visit {
 impl Session for Visit {}
 
 impl Open<Whole> for Visit {
-    fn open(_: &Whole, _: &Cx<'_>, _: &mut Out) -> Option<Self> {
+    fn open(_: &mut Whole, _: &Cx<'_>, _: &mut Out) -> Option<Self> {
         Some(Visit { login: Login::default() })
     }
 }

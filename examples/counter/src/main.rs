@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use kevy_resp::{Error, Resp};
-use kevy_rt::{Builder, Key, KeyHasher, Listen, Place, Store, commands, server};
+use kevy_rt::{Builder, Key, KeyHasher, Listen, OpenError, Place, Store, commands, server};
 
 /// One shard's counters. Only its own thread touches them, so a plain map does.
 #[derive(Default)]
@@ -19,8 +19,8 @@ struct Counters(HashMap<Box<[u8]>, i64>);
 impl Store for Counters {
     type Settings = ();
 
-    fn open((): &(), _: Place, _: &KeyHasher) -> Self {
-        Counters::default()
+    fn open((): &(), _: Place, _: &KeyHasher) -> Result<Self, OpenError> {
+        Ok(Counters::default())
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use kevy_resp::{Resp, Status};
-use kevy_rt::{Builder, KeyHasher, Listen, Place, ReactorChoice, Store, commands, server};
+use kevy_rt::{Builder, KeyHasher, Listen, OpenError, Place, ReactorChoice, Store, commands, server};
 
 /// No data.
 struct Nothing;
@@ -20,8 +20,8 @@ struct Nothing;
 impl Store for Nothing {
     type Settings = ();
 
-    fn open((): &(), _: Place, _: &KeyHasher) -> Self {
-        Nothing
+    fn open((): &(), _: Place, _: &KeyHasher) -> Result<Self, OpenError> {
+        Ok(Nothing)
     }
 }
 

@@ -40,15 +40,17 @@ impl Listener {
         socket: OwnedFd,
         keepalive: Option<Duration>,
     ) -> Option<Incoming<OwnedFd>> {
-        let peer = match &self.path {
-            Some(path) => Peer::Unix(path.clone()),
+        let (peer, local) = match &self.path {
+            Some(path) => (Peer::Unix(path.clone()), Peer::Unix(path.clone())),
             None => {
                 let sock = SockRef::from(&socket);
                 set_options(&sock, keepalive).ok()?;
-                Peer::Tcp(sock.peer_addr().ok()?.as_socket()?)
+                let peer = Peer::Tcp(sock.peer_addr().ok()?.as_socket()?);
+                // The listener's may stand for all addresses of this machine.
+                (peer, Peer::Tcp(sock.local_addr().ok()?.as_socket()?))
             }
         };
-        Some(Incoming { socket, listener: self.number, peer })
+        Some(Incoming { socket, listener: self.number, peer, local })
     }
 }
 

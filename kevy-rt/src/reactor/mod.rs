@@ -82,6 +82,8 @@ pub(crate) struct Incoming<Socket> {
     /// Which of the listeners it came by.
     pub(crate) listener: u16,
     pub(crate) peer: Peer,
+    /// The address that it came to.
+    pub(crate) local: Peer,
 }
 
 /// What happened.

@@ -169,6 +169,7 @@ impl Reactor for SimReactor {
                     socket: client,
                     listener,
                     peer: Peer::Simulated(client),
+                    local: Peer::Unix("sim".into()),
                 }),
                 Happened::Received(conn, bytes) if is_open(&conn) => {
                     self.lent = bytes;

@@ -5,12 +5,11 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
 use crate::commands::{Commands, Session};
-use crate::conn::{Closing, Conn, ConnFacts, ConnId, Peer, Stall};
+use crate::conn::{Closing, Conn, ConnFacts, ConnId, Stall};
 use crate::cx::Cx;
 use crate::input::Input;
 use crate::reactor::{Incoming, Reactor};
 use crate::reply_queue::ReplyQueue;
-use crate::runtime::Listen;
 use crate::shard::batch::Item;
 use crate::shard::{Shard, mark_dirty};
 use crate::shared::Out;
@@ -63,18 +62,13 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
     /// Takes a connection in that was placed here; one too many is told so and closed.
     pub(super) fn adopt(&mut self, incoming: Incoming<R::Socket>, is_full: bool) {
         let server = &self.engine.server;
-        let listening = &server.process.listeners[incoming.listener as usize];
-        let port = listening.port;
-        let local = match &listening.at {
-            Listen::Tcp(address) => Peer::Tcp(*address),
-            Listen::Unix { path, .. } => Peer::Unix(path.clone()),
-        };
+        let port = server.process.listeners[incoming.listener as usize].port;
         let id = server.conns.borrow_mut().reserve();
         let transport = self.reactor.open(incoming.socket, id);
         let facts = ConnFacts {
             id: server.process.next_conn.fetch_add(1, Ordering::Relaxed),
             peer: incoming.peer,
-            local,
+            local: incoming.local,
             descriptor: self.reactor.descriptor(transport),
             opened_ms: self.engine.now_ms,
             last_ms: Cell::new(self.engine.now_ms),
@@ -87,7 +81,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             None
         } else {
             let cx = Cx { now_ms: self.engine.now_ms, scope: 0, server, conn: Some(&facts) };
-            (ports[port].open)(&self.engine.store, &cx, &mut out)
+            (ports[port].open)(&mut self.engine.store, &cx, &mut out)
         };
         let counter = match opened {
             Some(_) => &server.metrics.connections_received,
@@ -174,7 +168,11 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         self.engine.unwatch(&mut conn);
         self.engine.keep_output(std::mem::take(&mut conn.out));
         self.reactor.close(conn.transport);
+        let port = self.engine.port(&conn);
         let server = &self.engine.server;
+        let (now_ms, scope) = (self.engine.now_ms, conn.state.scope);
+        let cx = Cx { now_ms, scope, server, conn: Some(&conn.facts) };
+        (port.close)(conn.session, &mut self.engine.store, &cx);
         server.conns.borrow_mut().free(conn.id);
         server.metrics.connections.subtract(1);
         server.process.connections.fetch_sub(1, Ordering::Relaxed);

@@ -249,7 +249,7 @@ impl<C: Commands, R: Reactor> Seed<C, R> {
     ) -> Result<(), Error> {
         let Place { shard, .. } = self.place;
         let (process, files) = (self.parts.process.clone(), self.files.clone());
-        let made = self.make_shard(make).map_err(|source| Error::Shard { shard, source });
+        let made = self.make_shard(make);
         let (made, failed) = match made {
             Ok(made) => (Some(made), Ok(())),
             Err(error) => (None, Err(error)),
@@ -265,7 +265,7 @@ impl<C: Commands, R: Reactor> Seed<C, R> {
         result
     }
 
-    fn make_shard(self, make: impl Fn(Parts) -> io::Result<R>) -> io::Result<Shard<C, R>> {
+    fn make_shard(self, make: impl Fn(Parts) -> io::Result<R>) -> Result<Shard<C, R>, Error> {
         let Place { shard, .. } = self.place;
         if let Some(core) = self.core
             && let Err(error) = crate::sys::pin_to_core(core)
@@ -274,10 +274,12 @@ impl<C: Commands, R: Reactor> Seed<C, R> {
         }
         let process = self.parts.process.clone();
         let server = Server::new(self.place, process, self.limits, self.random, R::NAME);
+        let reactor = make(self.parts).map_err(|source| Error::Shard { shard, source })?;
+        let store = C::Store::open(&self.settings, self.place, &self.hasher);
         Ok(Shard::new(ShardParts {
             server,
-            reactor: make(self.parts)?,
-            store: C::Store::open(&self.settings, self.place, &self.hasher),
+            reactor,
+            store: store.map_err(|source| Error::Open { shard, source })?,
             mesh: self.mesh,
             hasher: self.hasher,
             is_crowded: self.is_crowded,

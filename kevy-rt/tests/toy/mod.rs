@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use kevy_rt::{
-    Args, Burst, Changes, CommandInfo, Cx, Encode, Key, KeyHasher, Keys, Open, Out, Outcome,
+    Args, Burst, Changes, CommandInfo, Cx, Encode, Key, KeyHasher, Keys, Open, OpenError, Out, Outcome,
     ParseLimits, Place, Refusal, Reply, ReplyMode, Resume, Session, SessionState, Store, Tx, Wire,
     commands, server,
 };
@@ -166,8 +166,8 @@ impl Db {
 impl Store for Db {
     type Settings = ();
 
-    fn open((): &(), _: Place, _: &KeyHasher) -> Self {
-        Db::default()
+    fn open((): &(), _: Place, _: &KeyHasher) -> Result<Self, OpenError> {
+        Ok(Db::default())
     }
 
     fn attach(&mut self, changes: &Changes) {
@@ -215,7 +215,7 @@ impl Session for Memory {
 }
 
 impl<S> Open<S> for Memory {
-    fn open(_: &S, _: &Cx<'_>, _: &mut Out) -> Option<Self> {
+    fn open(_: &mut S, _: &Cx<'_>, _: &mut Out) -> Option<Self> {
         Some(Memory::default())
     }
 }

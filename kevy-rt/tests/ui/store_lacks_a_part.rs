@@ -4,7 +4,7 @@
 
 mod support;
 
-use kevy_rt::{Key, KeyHasher, Place, Store, commands, server};
+use kevy_rt::{Key, KeyHasher, OpenError, Place, Store, commands, server};
 use support::{Db, Lines};
 
 struct Set;
@@ -23,8 +23,8 @@ struct Other;
 impl Store for Other {
     type Settings = ();
 
-    fn open((): &(), _: Place, _: &KeyHasher) -> Self {
-        Other
+    fn open((): &(), _: Place, _: &KeyHasher) -> Result<Self, OpenError> {
+        Ok(Other)
     }
 }
 

@@ -95,8 +95,8 @@ impl kevy_rt::Session for Session {
 }
 
 impl<S: Has<Config>> Open<S> for Session {
-    fn open(store: &S, cx: &Cx<'_>, greeting: &mut Out) -> Option<Self> {
-        let config = store.part(cx);
+    fn open(store: &mut S, cx: &Cx<'_>, greeting: &mut Out) -> Option<Self> {
+        let config = Has::<Config>::part(&*store, cx);
         let is_local = cx.conn().is_none_or(|conn| conn.peer.is_local());
         if is_local || !config.is_protected() || config.password().is_some() {
             return Some(Session::new(config));

@@ -2,7 +2,7 @@
 
 #![allow(dead_code)]
 
-use kevy_rt::{Args, Burst, Cx, Encode, KeyHasher, Open, Out, ParseLimits, Place, Refusal, Reply, Resume};
+use kevy_rt::{Args, Burst, Cx, Encode, KeyHasher, Open, OpenError, Out, ParseLimits, Place, Refusal, Reply, Resume};
 
 /// A wire with two replies: numbers and refusals.
 #[derive(Debug)]
@@ -46,15 +46,15 @@ impl Encode<Lines> for u64 {
 impl kevy_rt::Store for Db {
     type Settings = ();
 
-    fn open((): &(), _: Place, _: &KeyHasher) -> Self {
-        Db
+    fn open((): &(), _: Place, _: &KeyHasher) -> Result<Self, OpenError> {
+        Ok(Db)
     }
 }
 
 impl kevy_rt::Session for Login {}
 
 impl<S> Open<S> for Login {
-    fn open(_: &S, _: &Cx<'_>, _: &mut Out) -> Option<Self> {
+    fn open(_: &mut S, _: &Cx<'_>, _: &mut Out) -> Option<Self> {
         Some(Login)
     }
 }

@@ -7,7 +7,7 @@ pub mod value;
 use std::sync::Arc;
 
 use kevy_resp::Dialect;
-use kevy_rt::{Args, Changes, CommandInfo, Cx, Has, Key, KeyHasher, Place, Scope};
+use kevy_rt::{Args, Changes, CommandInfo, Cx, Has, Key, KeyHasher, OpenError, Place, Scope};
 
 pub use kevy_keyspace::Expiry;
 
@@ -60,18 +60,18 @@ pub struct Store {
 impl kevy_rt::Store for Store {
     type Settings = Settings;
 
-    fn open(settings: &Settings, place: Place, hasher: &KeyHasher) -> Self {
+    fn open(settings: &Settings, place: Place, hasher: &KeyHasher) -> Result<Self, OpenError> {
         let Settings { config, total, startup } = settings;
         let keyspace = Keyspace::new(usize::from(config.databases()), hasher);
         let room = Room::new(config, total.clone(), place.shards, &keyspace);
-        Store {
+        Ok(Store {
             keyspace,
             config: config.clone(),
             rates: Rates::default(),
             room,
             startup: startup.clone(),
             has_begun: false,
-        }
+        })
     }
 
     fn begin(&mut self, now_ms: u64) {
