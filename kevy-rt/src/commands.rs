@@ -304,11 +304,8 @@ pub trait Store: Sized + 'static {
     /// Whatever keeps it from serving: a file that can't be read, memory that isn't to be had. No
     /// shard serves then, those that are open are dropped, and [`Builder::start`](crate::Builder::start)
     /// answers with [`Error::Open`](crate::Error::Open).
-    fn open(
-        settings: &Self::Settings,
-        place: Place,
-        hasher: &KeyHasher,
-    ) -> Result<Self, OpenError>;
+    fn open(settings: &Self::Settings, place: Place, hasher: &KeyHasher)
+    -> Result<Self, OpenError>;
 
     /// Called once per turn that runs requests, before them: `now_ms` is the time that all of them
     /// see, in milliseconds since the Unix epoch.

@@ -76,8 +76,8 @@ pub use args::{
 pub use args::{KeyArg, is_key};
 pub use commands::{
     ArgInfo, CheckFn, Command, CommandInfo, CommandSet, Commands, Has, KeyRange, MergeFn, Open,
-    OpenError, PartFn, Place, Port, QueueVerb, Queueing, ReplyMode, Route, Run, RunFn, Session, SessionFn,
-    SessionState, Store, TxKeys,
+    OpenError, PartFn, Place, Port, QueueVerb, Queueing, ReplyMode, Route, Run, RunFn, Session,
+    SessionFn, SessionState, Store, TxKeys,
 };
 pub use conn::{ConnFacts, ConnView, Peer};
 pub use cx::{Cx, Server};

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use kevy_rt::sim::Simulation;
 use kevy_rt::{
     Arg, Args, Burst, Carry, CommandInfo, CommandSet, Cursor, Cx, Encode, Has, Key, KeyHasher,
-    KeyRange, MANY, Open, OpenError, Out, ParseLimits, Place, Refusal, Reply, Rest, Resume, Route, Session,
-    Store, Value, Wire, commands, server,
+    KeyRange, MANY, Open, OpenError, Out, ParseLimits, Place, Refusal, Reply, Rest, Resume, Route,
+    Session, Store, Value, Wire, commands, server,
 };
 
 /// A request is a line of words with one blank between them, and so is a reply.

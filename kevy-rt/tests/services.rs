@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kevy_rt::{
-    Builder, Cx, Error, KeyHasher, Listen, Open, OpenError, Out, Peer, Place, ReactorChoice, Runtime,
-    Session, Store, commands, server,
+    Builder, Cx, Error, KeyHasher, Listen, Open, OpenError, Out, Peer, Place, ReactorChoice,
+    Runtime, Session, Store, commands, server,
 };
-use toy::{Lines, Said};
+use toy::Lines;
 
 /// How many shards a server of these tests has.
 const SHARDS: [usize; 3] = [1, 2, 5];

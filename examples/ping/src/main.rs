@@ -12,7 +12,9 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use kevy_resp::{Resp, Status};
-use kevy_rt::{Builder, KeyHasher, Listen, OpenError, Place, ReactorChoice, Store, commands, server};
+use kevy_rt::{
+    Builder, KeyHasher, Listen, OpenError, Place, ReactorChoice, Store, commands, server,
+};
 
 /// No data.
 struct Nothing;

@@ -9,9 +9,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use kevy_rt::{
-    Args, Burst, Changes, CommandInfo, Cx, Encode, Key, KeyHasher, Keys, Open, OpenError, Out, Outcome,
-    ParseLimits, Place, Refusal, Reply, ReplyMode, Resume, Session, SessionState, Store, Tx, Wire,
-    commands, server,
+    Args, Burst, Changes, CommandInfo, Cx, Encode, Key, KeyHasher, Keys, Open, OpenError, Out,
+    Outcome, ParseLimits, Place, Refusal, Reply, ReplyMode, Resume, Session, SessionState, Store,
+    Tx, Wire, commands, server,
 };
 
 /// Words on a line.

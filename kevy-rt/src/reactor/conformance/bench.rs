@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use socket2::{SockRef, Socket};
 
 use super::Subject;
-use crate::commands::{Commands, Place, Port, Store};
+use crate::commands::{Commands, OpenError, Place, Port, Store};
 use crate::conn::ConnId;
 use crate::hash::KeyHasher;
 use crate::reactor::{Clock, Event, Incoming, Listener, Parts, Reactor, Transport};
