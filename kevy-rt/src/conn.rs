@@ -207,6 +207,8 @@ pub(crate) struct Conn {
     /// Whether it is on the list of those with something to send or to decide.
     pub(crate) is_dirty: bool,
     pub(crate) stall: Stall,
+    /// Whether it is on the list of those who wait for credits.
+    pub(crate) awaits_credit: bool,
     /// Whether something has to be looked at before each request: the three below, or that the
     /// session is restricted.
     pub(crate) is_special: bool,

@@ -101,6 +101,11 @@ impl Kept {
         Args::new(&self.bytes, &self.spans, &self.large).with_hashes(&self.hashes)
     }
 
+    /// Bytes of the arguments.
+    pub(crate) fn argument_bytes(&self) -> usize {
+        self.bytes.len() + self.large.iter().map(|large| large.len()).sum::<usize>()
+    }
+
     /// Bytes of memory that it holds.
     pub(crate) fn memory(&self) -> usize {
         let large: usize = self.large.iter().map(|large| large.len()).sum();

@@ -8,7 +8,8 @@
 //!   time        stands still until `advance`
 //! ```
 //!
-//! A failing seed replays exactly.
+//! A failing seed replays exactly. A test that wants one interleaving and no other writes it down:
+//! [`Simulation::scripted`], [`Simulation::step_shard`], [`Simulation::hold`].
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use crate::commands::{Commands, Place, Store};
 use crate::cx::{Cx, Server};
-use crate::hash::KeyHasher;
+use crate::hash::{KeyHasher, shard_of};
 use crate::limits::Limits;
 use crate::mesh::Mesh;
 use crate::reactor::Reactor;
@@ -42,6 +43,7 @@ pub struct Simulation<C: Commands> {
     shards: Vec<Shard<C, SimReactor>>,
     network: Rc<RefCell<Network>>,
     process: Arc<Process>,
+    hasher: KeyHasher,
 }
 
 impl<C: Commands> Simulation<C> {
@@ -71,6 +73,8 @@ impl<C: Commands> Simulation<C> {
             now_ns: start_ms * 1_000_000,
             random: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
             chunk: CHUNKS[(seed >> 1) as usize % CHUNKS.len()],
+            is_prompt: false,
+            held: Vec::new(),
         }));
         let listening =
             |port| Listening { port, at: Listen::Unix { path: "sim".into(), mode: None } };
@@ -90,7 +94,7 @@ impl<C: Commands> Simulation<C> {
                 store: C::Store::open(settings, place, &hasher)
                     .unwrap_or_else(|error| panic!("a simulated store opens: {error}")),
                 server,
-                reactor: SimReactor::new(network.clone()),
+                reactor: SimReactor::new(network.clone(), shard),
                 mesh,
                 hasher: hasher.clone(),
                 is_crowded: seed & 1 == 1,
@@ -98,7 +102,39 @@ impl<C: Commands> Simulation<C> {
         };
         let ring = RINGS[(seed >> 3) as usize % RINGS.len()];
         let shards = Mesh::connect_with(shards, ring).into_iter().enumerate().map(shard).collect();
-        Simulation { shards, network, process }
+        Simulation { shards, network, process, hasher }
+    }
+
+    /// A server in which nothing is drawn: what was sent arrives whole with the next turn, and every
+    /// turn publishes. The test says which shard gets the next turn, and which mail it gets.
+    ///
+    /// # Panics
+    /// Without a shard.
+    pub fn scripted(
+        settings: &<C::Store as Store>::Settings,
+        shards: usize,
+        limits: Limits,
+    ) -> Self {
+        let simulation = Simulation::with_limits(settings, shards, 0, limits);
+        simulation.network.borrow_mut().is_prompt = true;
+        simulation
+    }
+
+    /// Holds back what `from` sends to `to`, or lets it through from now on.
+    pub fn hold(&mut self, from: usize, to: usize, is_held: bool) {
+        let held = &mut self.network.borrow_mut().held;
+        held.retain(|pair| *pair != (from, to));
+        held.extend(is_held.then_some((from, to)));
+    }
+
+    /// The shard that owns a key.
+    pub fn owner(&self, key: &[u8]) -> usize {
+        shard_of(self.hasher.hash(C::Store::placement(key)), self.shards.len())
+    }
+
+    /// The shard that a client's connection lives on, once it was taken in.
+    pub fn home(&self, client: Client) -> Option<usize> {
+        self.shards.iter().position(|shard| shard.reactor().serves(client.0))
     }
 
     /// Connects to a port.

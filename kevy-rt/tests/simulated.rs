@@ -148,6 +148,100 @@ fn a_deep_pipeline_to_all_shards_comes_back_whole() {
     });
 }
 
+/// A key of this name that the shard owns.
+fn key_of(server: &Simulation<Server>, name: &str, owner: usize) -> String {
+    let mut keys = (0..).map(|number| format!("{name}{number}"));
+    keys.find(|key| server.owner(key.as_bytes()) == owner).expect("each shard owns some")
+}
+
+/// A client whose connection lives on the shard.
+fn client_of(server: &mut Simulation<Server>, home: usize) -> Client {
+    loop {
+        let client = server.connect(0);
+        server.run();
+        if server.home(client) == Some(home) {
+            return client;
+        }
+    }
+}
+
+/// As many requests for one shard as it may be sent are under way, and more wait on each of many
+/// connections; meanwhile other mail comes and goes.
+#[test]
+fn whoever_waits_for_credits_goes_on() {
+    for seed in [0, 1, 6, 8] {
+        let mut server = Simulation::<Server>::new(&(), 3, seed);
+        let (far, near) = (key_of(&server, "far", 1), key_of(&server, "near", 2));
+        let clients: Vec<_> = (0..20).map(|_| client_of(&mut server, 0)).collect();
+        server.hold(0, 1, true);
+        for client in &clients {
+            let sent = format!("get {far}\n").repeat(300) + &format!("get {near}\n");
+            server.send(*client, sent.as_bytes());
+        }
+        server.run();
+        let stalls = server.with_shard(0, |_, server| server.metrics().credit_stalls.get());
+        assert!(stalls > 10, "{stalls}");
+        // Mail from elsewhere brings no credit for those who wait.
+        let other = client_of(&mut server, 0);
+        assert_eq!(text(server.call(other, format!("get {near}\n").as_bytes())), "_\n");
+        server.hold(0, 1, false);
+        server.run();
+        for client in &clients {
+            assert_eq!(text(server.receive(*client)), "_\n".repeat(301), "seed {seed}");
+        }
+    }
+}
+
+/// The credits come back one by one, as requests that waited on their owner are answered.
+#[test]
+fn whoever_waits_for_credits_goes_on_when_deferred_requests_are_through() {
+    for seed in [0, 1, 6, 8] {
+        let mut server = Simulation::<Server>::new(&(), 3, seed);
+        let (a, b) = (key_of(&server, "a", 1), key_of(&server, "b", 2));
+        let clients: Vec<_> = (0..10).map(|_| client_of(&mut server, 0)).collect();
+        let writer = client_of(&mut server, 0);
+        server.hold(0, 2, true);
+        server.send(writer, format!("mset {a} 1 {b} 1\n").as_bytes());
+        server.run();
+        for client in &clients {
+            server.send(*client, format!("get {a}\n").repeat(300).as_bytes());
+        }
+        server.run();
+        assert!(server.with_shard(1, |_, server| server.open_entries()) > 2000);
+        server.hold(0, 2, false);
+        server.run();
+        for client in &clients {
+            assert_eq!(text(server.receive(*client)).lines().count(), 300, "seed {seed}");
+        }
+    }
+}
+
+/// Requests for keys of the own shard that wait for a transaction are as many as may be sent to
+/// another one.
+#[test]
+fn what_waits_on_its_own_shard_is_bounded() {
+    for seed in [0, 9] {
+        let mut server = Simulation::<Server>::new(&(), 3, seed);
+        let (a, b) = (key_of(&server, "a", 0), key_of(&server, "b", 2));
+        let (clients, writer) =
+            ([0; 4].map(|_| client_of(&mut server, 0)), client_of(&mut server, 0));
+        server.hold(0, 2, true);
+        server.send(writer, format!("mset {a} 1 {b} 1\n").as_bytes());
+        server.run();
+        for client in &clients {
+            server.send(*client, format!("get {a}\ntransfer {a} {a} 0\n").repeat(2000).as_bytes());
+        }
+        server.run();
+        let open = server.with_shard(0, |_, server| server.open_entries());
+        assert!((2000..2100).contains(&open), "{open}");
+        server.hold(0, 2, false);
+        server.run();
+        for client in &clients {
+            assert_eq!(text(server.receive(*client)).lines().count(), 4000, "seed {seed}");
+        }
+    }
+}
+
 #[test]
 fn who_does_not_read_is_not_read_from() {
     each_shard_count(2, |mut server| {

@@ -155,4 +155,11 @@ pub(crate) trait Reactor: 'static {
     /// Wakes another shard of this process, which is parked, with the next [`Reactor::turn`] at
     /// the latest.
     fn wake(&mut self, shard: usize);
+
+    /// Whether mail from another shard is looked at. Always, but where a simulation holds it back.
+    #[inline(always)]
+    fn hears(&self, source: usize) -> bool {
+        let _ = source;
+        true
+    }
 }

@@ -38,6 +38,10 @@ pub(crate) struct Network {
     pub(crate) random: u64,
     /// Most bytes of one receive.
     pub(crate) chunk: usize,
+    /// Nothing is drawn: all that was sent arrives with the next turn.
+    pub(crate) is_prompt: bool,
+    /// Pairs of shards whose mail is held back: from, to.
+    pub(crate) held: Vec<(usize, usize)>,
 }
 
 impl Network {
@@ -73,6 +77,7 @@ enum Happened {
 #[derive(Debug)]
 pub(crate) struct SimReactor {
     network: Rc<RefCell<Network>>,
+    shard: usize,
     sockets: BTreeMap<u32, Socket>,
     next: u32,
     happened: VecDeque<Happened>,
@@ -84,9 +89,10 @@ pub(crate) struct SimReactor {
 }
 
 impl SimReactor {
-    pub(crate) fn new(network: Rc<RefCell<Network>>) -> Self {
+    pub(crate) fn new(network: Rc<RefCell<Network>>, shard: usize) -> Self {
         SimReactor {
             network,
+            shard,
             sockets: BTreeMap::new(),
             next: 0,
             happened: VecDeque::new(),
@@ -94,6 +100,11 @@ impl SimReactor {
             is_listening: true,
             wakes: 0,
         }
+    }
+
+    /// Whether it has the server's end of this connection.
+    pub(crate) fn serves(&self, pipe: usize) -> bool {
+        self.sockets.values().any(|socket| socket.pipe == pipe)
     }
 
     /// Sockets that were opened and not closed.
@@ -105,8 +116,10 @@ impl SimReactor {
 impl Socket {
     /// What happens to it in this turn.
     fn poll(&mut self, network: &mut Network, happened: &mut VecDeque<Happened>) {
-        let word = network.random();
-        let chunk = 1 + network.random() as usize % network.chunk;
+        let (word, chunk) = match network.is_prompt {
+            true => (2, usize::MAX),
+            false => (network.random(), 1 + network.random() as usize % network.chunk),
+        };
         let pipe = &mut network.pipes[self.pipe];
         if pipe.is_broken {
             if !self.is_end_told {
@@ -234,5 +247,9 @@ impl Reactor for SimReactor {
 
     fn wake(&mut self, _: usize) {
         self.wakes += 1;
+    }
+
+    fn hears(&self, source: usize) -> bool {
+        !self.network.borrow().held.contains(&(source, self.shard))
     }
 }

@@ -85,10 +85,11 @@ pub(crate) enum Item<S: 'static, Socket> {
     Scheduled { tx: u32, visit: u16, entry: Option<EntryId>, stamp: Stamp, is_refused: bool },
     /// The owner's answer to a hop, with that to the schedule if it came with it.
     Ran { tx: u32, visit: u16, hop: Hop<S>, scheduled: Option<(Stamp, Option<EntryId>)> },
-    /// The reply to a request that had to wait on its owner.
-    Late { conn: ConnId, number: u64, reply: Box<Out> },
-    /// A request that has to wait on its owner: its reply comes later.
-    Waits,
+    /// The reply to a request that had to wait on its owner, and how many bytes of arguments it had.
+    Late { conn: ConnId, number: u64, reply: Box<Out>, bytes: usize },
+    /// A request, with so many bytes of arguments, that has to wait on its owner: its reply comes
+    /// later.
+    Waits { bytes: usize },
     /// It was taken in.
     Done,
 }
@@ -104,8 +105,11 @@ pub(crate) struct Batch<S: 'static, Socket> {
     pub(crate) replies: Out,
     /// Whether it is on its way home.
     pub(crate) is_answered: bool,
-    /// Requests and parts in it, which its sender counts as open.
+    /// Requests and parts in it, which its sender counts as open. Of one that is on its way home,
+    /// those that its owner is through with.
     pub(crate) requests: usize,
+    /// Bytes of arguments of requests that have to wait on their owner.
+    pub(crate) waiting_bytes: usize,
 }
 
 impl<S, Socket> Default for Batch<S, Socket> {
@@ -119,6 +123,7 @@ impl<S, Socket> Default for Batch<S, Socket> {
             replies: Out::default(),
             is_answered: false,
             requests: 0,
+            waiting_bytes: 0,
         }
     }
 }
@@ -151,6 +156,7 @@ impl<S: 'static, Socket> Batch<S, Socket> {
         self.replies.clear();
         self.is_answered = false;
         self.requests = 0;
+        self.waiting_bytes = 0;
     }
 
     /// Frees it: what is large of it, where no turn waits.

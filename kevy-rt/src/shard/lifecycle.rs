@@ -108,6 +108,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             is_ended: false,
             is_dirty: false,
             stall: Stall::No,
+            awaits_credit: false,
             is_special: false,
             unfixed: Vec::new(),
             queued: None,

@@ -193,7 +193,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
     fn take_mail(&mut self) -> bool {
         let mut had_any = false;
         for source in 0..self.mesh.shards() {
-            if source == self.mesh.me() {
+            if source == self.mesh.me() || !self.reactor.hears(source) {
                 continue;
             }
             for _ in 0..self.mesh.look(source) {
@@ -215,16 +215,11 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         had_any
     }
 
-    /// Hands the answers of a batch on, and lets those go on who waited for credits.
+    /// Hands the answers of a batch on.
     fn take_home(&mut self, source: usize, mut batch: Mail<C, R>) {
         self.engine.outbox.settle(source, &batch);
         self.engine.take_home(source, &mut batch);
         self.engine.outbox.recycle(batch);
-        for id in std::mem::take(&mut self.engine.waiting_for_credits) {
-            if let Some(conn) = self.engine.server.conns.borrow_mut().get_mut(id) {
-                mark_dirty(conn, &mut self.dirty);
-            }
-        }
     }
 
     /// Puts those on the list that mail had something for.
@@ -317,6 +312,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
     fn settle(&mut self) {
         let named = std::mem::take(&mut *self.engine.server.closing.borrow_mut());
         self.close_all_named(&named);
+        self.end_credit_waits();
         self.turn_output = 0;
         let mut dirty = std::mem::take(&mut self.dirty).into_iter();
         while self.turn_output < TURN_OUTPUT_BYTES
@@ -336,6 +332,17 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         }
         // What is left is settled in the next turn.
         self.dirty.extend(dirty);
+    }
+
+    /// Puts those on the list for whom there are credits again.
+    fn end_credit_waits(&mut self) {
+        let Engine { outbox, server, .. } = &mut self.engine;
+        outbox.end_credit_waits(|id| {
+            if let Some(conn) = server.conns.borrow_mut().get_mut(id) {
+                conn.awaits_credit = false;
+                mark_dirty(conn, &mut self.dirty);
+            }
+        });
     }
 
     fn settle_one(&mut self, mut conn: Box<Conn>) {
@@ -363,8 +370,13 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             self.release(conn);
             return;
         }
-        if conn.stall == Stall::Turn {
-            mark_dirty(&mut conn, &mut self.dirty);
+        match conn.stall {
+            Stall::Turn => mark_dirty(&mut conn, &mut self.dirty),
+            Stall::Credits(target) if !conn.awaits_credit => {
+                conn.awaits_credit = true;
+                self.engine.outbox.wait_for_credit(target as usize, conn.id);
+            }
+            _ => {}
         }
         let is_full = match conn.stall {
             Stall::No => false,

@@ -2,8 +2,12 @@
 //!
 //! Credits bound the mesh: a shard that has too many open requests with another takes no new ones
 //! for it from its connections, so no ring, backlog or batch grows past what they allow. Answers
-//! need no credit and always go.
+//! need no credit and always go. What waits for a transaction stays open until it is through, on
+//! this shard too: so tables of those who wait are bounded by the same credits.
 
+use std::collections::VecDeque;
+
+use crate::conn::ConnId;
 use crate::mesh::Mesh;
 use crate::shard::batch::{Batch, Item};
 use crate::tx::fault::{self, Fault};
@@ -23,10 +27,12 @@ const POOL: usize = 64;
 struct Lane<S: 'static, Socket> {
     /// What was gathered in this turn.
     batch: Option<Box<Batch<S, Socket>>>,
-    /// Requests with the other shard, in this turn's batch too.
+    /// Requests with the other shard, in this turn's batch too; of the own one, those that wait.
     open: usize,
-    /// Bytes of their arguments, this turn's left out.
+    /// Bytes of their arguments, this turn's batch left out.
     open_bytes: usize,
+    /// Connections that wait for credits, in the order in which they began to.
+    waiting: VecDeque<ConnId>,
 }
 
 /// The outgoing side of a shard.
@@ -36,12 +42,15 @@ pub(crate) struct Outbox<S: 'static, Socket> {
     pool: Vec<Box<Batch<S, Socket>>>,
     /// Lanes with a batch.
     filled: Vec<usize>,
+    /// Connections that wait in any lane.
+    waiting: usize,
 }
 
 impl<S: 'static, Socket> Outbox<S, Socket> {
     pub(crate) fn new(shards: usize) -> Self {
-        let lane = |_| Lane { batch: None, open: 0, open_bytes: 0 };
-        Outbox { lanes: (0..shards).map(lane).collect(), pool: Vec::new(), filled: Vec::new() }
+        let lane = |_| Lane { batch: None, open: 0, open_bytes: 0, waiting: VecDeque::new() };
+        let lanes = (0..shards).map(lane).collect();
+        Outbox { lanes, pool: Vec::new(), filled: Vec::new(), waiting: 0 }
     }
 
     /// Whether a request for `target` may be taken.
@@ -49,6 +58,27 @@ impl<S: 'static, Socket> Outbox<S, Socket> {
     pub(crate) fn has_credit(&self, target: usize) -> bool {
         let lane = &self.lanes[target];
         lane.open < CREDITS && lane.open_bytes < CREDIT_BYTES
+    }
+
+    /// A connection waits for credits of `target`.
+    pub(crate) fn wait_for_credit(&mut self, target: usize, id: ConnId) {
+        self.lanes[target].waiting.push_back(id);
+        self.waiting += 1;
+    }
+
+    /// Names those who waited longest where there are credits again, one for each credit. Who
+    /// finds none by then has to wait again.
+    pub(crate) fn end_credit_waits(&mut self, mut end: impl FnMut(ConnId)) {
+        if self.waiting == 0 {
+            return;
+        }
+        for lane in &mut self.lanes {
+            if lane.open_bytes < CREDIT_BYTES {
+                let credits = CREDITS.saturating_sub(lane.open).min(lane.waiting.len());
+                self.waiting -= credits;
+                lane.waiting.drain(..credits).for_each(&mut end);
+            }
+        }
     }
 
     /// This turn's batch for `target`.
@@ -68,17 +98,26 @@ impl<S: 'static, Socket> Outbox<S, Socket> {
         self.batch(target).items.push(item);
     }
 
-    /// Adds the first item of a transaction's visit, which is open until [`Outbox::close_visit`].
-    pub(crate) fn open_visit(&mut self, target: usize, item: Item<S, Socket>) {
-        self.push(target, item);
+    /// Adds the first item of a transaction's visit, with so many bytes of arguments, which is open
+    /// until [`Outbox::close`].
+    pub(crate) fn open_visit(&mut self, target: usize, item: Item<S, Socket>, bytes: usize) {
+        self.open(target, bytes);
+        self.push_free(target, item);
         if fault::is_on(Fault::Overtake) {
             self.batch(target).items.rotate_right(1);
         }
     }
 
+    /// Something that is not in a batch is open at `target`, which may be this shard.
+    pub(crate) fn open(&mut self, target: usize, bytes: usize) {
+        self.lanes[target].open += 1;
+        self.lanes[target].open_bytes += bytes;
+    }
+
     /// Takes back the credit of a visit, or of a request that had to wait there.
-    pub(crate) fn close_visit(&mut self, target: usize) {
+    pub(crate) fn close(&mut self, target: usize, bytes: usize) {
         self.lanes[target].open -= 1;
+        self.lanes[target].open_bytes -= bytes;
     }
 
     /// Adds what needs no answer.
@@ -90,7 +129,7 @@ impl<S: 'static, Socket> Outbox<S, Socket> {
     pub(crate) fn settle(&mut self, target: usize, batch: &Batch<S, Socket>) {
         let lane = &mut self.lanes[target];
         lane.open -= batch.requests;
-        lane.open_bytes -= batch.argument_bytes();
+        lane.open_bytes -= batch.argument_bytes() - batch.waiting_bytes;
     }
 
     /// Keeps an emptied batch for a later turn, or frees it.

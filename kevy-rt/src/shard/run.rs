@@ -55,8 +55,6 @@ pub(crate) struct Engine<C: Commands, Socket> {
     until_timed: u64,
     /// Requests run in this turn.
     pub(crate) requests: usize,
-    /// Connections that wait for credits.
-    pub(crate) waiting_for_credits: Vec<crate::conn::ConnId>,
 }
 
 /// A request for all shards, and who sent it.
@@ -99,7 +97,6 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             outputs: Vec::new(),
             until_timed: TIMED_EVERY,
             requests: 0,
-            waiting_for_credits: Vec::new(),
         }
     }
 
@@ -330,10 +327,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     #[cold]
     fn note_stall(&mut self, conn: &Conn) {
         match conn.stall {
-            Stall::Credits(_) => {
-                self.server.metrics.credit_stalls.add(1);
-                self.waiting_for_credits.push(conn.id);
-            }
+            Stall::Credits(_) => self.server.metrics.credit_stalls.add(1),
             Stall::Output => self.server.metrics.output_pauses.add(1),
             _ => {}
         }
@@ -428,8 +422,13 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     /// A request of a connection here waits for transactions that want its keys.
     #[cold]
     fn wait_here(&mut self, conn: &mut Conn, call: Call<C::Store>, args: Args<'_>) -> Ran {
+        let me = self.server.place.shard as u16;
+        if !self.outbox.has_credit(me as usize) {
+            return Ran::Stalled(Stall::Credits(me));
+        }
         let number = conn.queue.wait(take_muted(&mut conn.state));
-        self.defer(call, args, (self.server.place.shard as u16, conn.id, number));
+        let bytes = self.defer(call, args, (me, conn.id, number));
+        self.outbox.open(me as usize, bytes);
         Ran::Done
     }
 
@@ -606,7 +605,8 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         owners: &[u16],
     ) -> Ran {
         let Route::Keys(range) = call.command.info.route else { return Ran::Done };
-        if let Some(&owner) = owners.iter().find(|&&owner| !self.has_credit(owner)) {
+        if let Some(&owner) = owners.iter().find(|&&owner| !self.outbox.has_credit(owner as usize))
+        {
             return Ran::Stalled(Stall::Credits(owner));
         }
         if !self.passes(conn, call, check, args) {
@@ -615,10 +615,6 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let (plan, parts) = parts_of(args, range, owners, &mut self.spare);
         self.gather(conn, call, plan, parts);
         Ran::Done
-    }
-
-    fn has_credit(&self, owner: u16) -> bool {
-        usize::from(owner) == self.server.place.shard || self.outbox.has_credit(owner as usize)
     }
 
     /// Whether a request may be scattered; answers it if not.
@@ -737,7 +733,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     /// A request waits for the moment when its connection is in the table again: handlers that run
     /// for it see all connections.
     fn before_table(&self, mut owners: impl Iterator<Item = u16>) -> Ran {
-        match owners.find(|&owner| !self.has_credit(owner)) {
+        match owners.find(|&owner| !self.outbox.has_credit(owner as usize)) {
             Some(owner) => Ran::Stalled(Stall::Credits(owner)),
             None => Ran::Stalled(Stall::Table),
         }
@@ -878,8 +874,12 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             }
         }
         // Those that have to wait here are answered later, and stay open with their sender.
-        let waiting = items.iter().filter(|item| matches!(item, Item::Waits)).count();
-        batch.requests -= waiting;
+        for item in &items {
+            if let Item::Waits { bytes } = item {
+                batch.requests -= 1;
+                batch.waiting_bytes += bytes;
+            }
+        }
         batch.items = items;
         batch.replies = replies;
         batch.is_answered = true;
@@ -902,8 +902,8 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 };
                 let args = batch.args(ticket);
                 if self.transactions.entries > 0 && self.must_wait(call, args) {
-                    self.defer(call, args, (source as u16, ticket.conn, ticket.number));
-                    *item = Item::Waits;
+                    let whose = (source as u16, ticket.conn, ticket.number);
+                    *item = Item::Waits { bytes: self.defer(call, args, whose) };
                     return;
                 }
                 self.run_whole(call, run, None, args, replies);

@@ -56,6 +56,16 @@ impl<S> Hop<S> {
         }
     }
 
+    /// Bytes of the arguments of requests in it. What closures hold is not known.
+    pub(crate) fn argument_bytes(&self) -> usize {
+        let bytes = |(_, work): &(u32, Work<S>)| match work {
+            Work::Part { args, .. } | Work::Whole { args, .. } => args.argument_bytes(),
+            Work::Watch { keys, .. } | Work::Check { keys, .. } => keys.argument_bytes(),
+            Work::Closure { .. } | Work::Panicked => 0,
+        };
+        self.works.iter().map(bytes).sum()
+    }
+
     /// One thing, and nothing behind it.
     pub(crate) fn last(work: Work<S>) -> Self {
         Hop { works: vec![(0, work)], is_last: true }

@@ -41,9 +41,11 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             owner: errand.owner,
             entry: None,
             is_last_owner: others == 1 && errand.owner != me,
+            bytes: errand.hop.as_ref().map_or(0, Hop::argument_bytes),
         };
         transaction.visits.extend(errands.iter().map(visit));
         if let Some(visit) = own {
+            self.outbox.open(me as usize, transaction.visits[visit].bytes);
             let errand = &mut errands[visit];
             let (intents, hop) = (errand.intents.take(), errand.hop.take());
             let stamp = self.server.process.stamps.take(self.now_ms);
@@ -61,8 +63,9 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             }
             let is_last_owner = others == 1;
             let (tx, visit) = (number, visit as u16);
+            let bytes = transaction.visits[visit as usize].bytes;
             let schedule = Schedule { coordinator: me, tx, visit, intents, is_last_owner, hop };
-            self.outbox.open_visit(owner as usize, Item::Schedule(Some(schedule)));
+            self.outbox.open_visit(owner as usize, Item::Schedule(Some(schedule)), bytes);
         }
         self.transactions.running[number as usize] = Some(transaction);
         number
@@ -183,9 +186,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     pub(super) fn release_visits(&mut self, visits: &[Visit]) {
         let me = self.server.place.shard as u16;
         for visit in visits {
-            if visit.owner != me {
-                self.outbox.close_visit(visit.owner as usize);
-            }
+            self.outbox.close(visit.owner as usize, visit.bytes);
             let Some(entry) = visit.entry else { continue };
             if visit.owner == me {
                 self.end_entry(entry);
@@ -197,10 +198,9 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
 
     /// A hop has run and is home.
     pub(in crate::shard) fn hop_is_home(&mut self, tx: u32, visit: u16, hop: Hop<C::Store>) {
-        let me = self.server.place.shard as u16;
         let transaction = self.running(tx);
         let (conn, number) = (transaction.conn, transaction.number);
-        let owner = transaction.visits[visit as usize].owner;
+        let Visit { owner, bytes, .. } = transaction.visits[visit as usize];
         match &mut transaction.kind {
             Kind::Gather => {
                 transaction.open -= 1;
@@ -208,9 +208,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                     self.transactions.running[tx as usize] = None;
                     self.transactions.free.push(tx);
                 }
-                if owner != me {
-                    self.outbox.close_visit(owner as usize);
-                }
+                self.outbox.close(owner as usize, bytes);
                 let lent = self.server.conns.borrow_mut().lend(conn);
                 let Some(mut conn) = lent else { return };
                 for (_, work) in hop.works {

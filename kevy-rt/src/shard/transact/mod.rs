@@ -60,7 +60,7 @@ enum Held {
     /// A transaction's, at one of its owners.
     Visit { coordinator: u16, tx: u32, visit: u16 },
     /// A request's that had to wait.
-    Request { coordinator: u16, conn: ConnId, number: u64 },
+    Request { coordinator: u16, conn: ConnId, number: u64, bytes: usize },
 }
 
 /// What an entry runs, and for whom.
@@ -79,6 +79,8 @@ struct Visit {
     entry: Option<EntryId>,
     /// Whether the owner fixed it by itself.
     is_last_owner: bool,
+    /// Bytes of the arguments of its first hop, which are open with it.
+    bytes: usize,
 }
 
 /// How a transaction goes on when a hop comes home.
@@ -204,8 +206,8 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 }
                 self.hop_is_home(tx, visit, hop);
             }
-            Item::Late { conn, number, reply } => {
-                self.outbox.close_visit(source);
+            Item::Late { conn, number, reply, bytes } => {
+                self.outbox.close(source, bytes);
                 self.late_reply(conn, number, &reply);
             }
             _ => return,

@@ -41,22 +41,25 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         }
     }
 
-    /// Makes an entry of a request that has to wait.
+    /// Makes an entry of a request that has to wait; answers the bytes of its arguments, which stay
+    /// open with it.
     #[cold]
     pub(in crate::shard) fn defer(
         &mut self,
         call: Call<C::Store>,
         args: Args<'_>,
         (coordinator, conn, number): (u16, ConnId, u64),
-    ) {
+    ) -> usize {
         self.server.metrics.deferred.add(1);
         let stamp = self.server.process.stamps.take(self.now_ms);
         let stamp = if fault::is_on(Fault::OldDeferral) { Stamp::default() } else { stamp };
         let args_kept = Kept::new(args);
+        let bytes = args_kept.argument_bytes();
         let reply = Out::default();
         let work = Work::Whole { call, args: args_kept, reply, is_admitted: false };
-        let held = Held::Request { coordinator, conn, number };
+        let held = Held::Request { coordinator, conn, number, bytes };
         self.add_entry(stamp, Self::intents(call, args), true, held, Some(Hop::last(work)));
+        bytes
     }
 
     pub(super) fn add_entry(
@@ -234,15 +237,16 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                     self.outbox.push_free(coordinator as usize, ran);
                 }
             }
-            Held::Request { coordinator, conn, number } => {
+            Held::Request { coordinator, conn, number, bytes } => {
                 self.remove_entry(entry);
                 let Some((_, Work::Whole { reply, .. })) = hop.works.into_iter().next() else {
                     return;
                 };
                 if coordinator == me {
+                    self.outbox.close(me as usize, bytes);
                     self.late_reply(conn, number, &reply);
                 } else {
-                    let late = Item::Late { conn, number, reply: Box::new(reply) };
+                    let late = Item::Late { conn, number, reply: Box::new(reply), bytes };
                     self.outbox.push_free(coordinator as usize, late);
                 }
             }
