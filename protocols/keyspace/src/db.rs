@@ -833,6 +833,11 @@ impl<T: Object> Entry<'_, T> {
         Some(changed)
     }
 
+    /// Milliseconds since the key was last used; zero for one that isn't there.
+    pub fn idle_ms(&self) -> u64 {
+        self.record().map_or(0, |record| self.db.idle_ms(record))
+    }
+
     /// When the key expires; `None` for a key that isn't there or that stays for ever.
     #[inline]
     pub fn expires_ms(&self) -> Option<u64> {

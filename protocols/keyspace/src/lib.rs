@@ -28,6 +28,7 @@ mod index;
 mod keyspace;
 mod outside;
 mod record;
+mod share;
 #[expect(
     unsafe_code,
     reason = "maps memory; headers are written while the rest of a record is lent"
@@ -41,4 +42,5 @@ pub use db::{Db, Entry, Expiry};
 pub use keyspace::{Among, Clock, Keyspace, Policy, Stats};
 pub use outside::{Detached, NoObject, Object, SHARE_BYTES};
 pub use record::{Content, Extra, Record};
+pub use share::{Eviction, Share, Total};
 pub use usage::Tracking;

@@ -10,8 +10,9 @@ use kevy_resp::Dialect;
 use kevy_rt::{Args, Changes, CommandInfo, Cx, Has, Key, KeyHasher, OpenError, Place, Scope};
 
 pub use kevy_keyspace::Expiry;
+use kevy_keyspace::Total;
 
-use self::room::{Room, Total};
+use self::room::Room;
 use self::startup::Startup;
 use self::value::Object;
 use crate::config::Config;
