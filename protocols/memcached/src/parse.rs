@@ -157,6 +157,9 @@ impl Parser<'_> {
         };
         let newline = start + searched + newline;
         let line = &self.input[start..newline];
+        if line.len() > self.limits.line_bytes && line.len() > self.longest(line) {
+            return Err(Error::SILENT);
+        }
         let end = if line.last() == Some(&b'\r') { newline - 1 } else { newline };
         match line {
             [b'g', b'e', b't', b' ', ..] => {
@@ -169,12 +172,19 @@ impl Parser<'_> {
         }
     }
 
+    /// How long a line that starts like this one may be: any number of keys may be named.
+    #[cold]
+    fn longest(&self, line: &[u8]) -> usize {
+        match line.starts_with(b"get ") || line.starts_with(b"gets ") {
+            true => self.limits.request_bytes,
+            false => self.limits.line_bytes,
+        }
+    }
+
     #[cold]
     fn wait_for_line(&mut self, start: usize) -> Read {
         let line = &self.input[start..];
-        let names_keys = line.starts_with(b"get ") || line.starts_with(b"gets ");
-        let longest = if names_keys { self.limits.request_bytes } else { self.limits.line_bytes };
-        if line.len() > longest {
+        if line.len() > self.longest(line) {
             return Err(Error::SILENT);
         }
         self.resume.save(self.burst, self.input.len(), [LINE, 0], None);
@@ -213,7 +223,7 @@ impl Parser<'_> {
     fn answer(&mut self, error: Error, next: usize) -> Read {
         self.burst.abandon();
         if error != Error::SILENT {
-            self.burst.push(0, 0);
+            self.burst.push(next, 0);
             self.burst.push_owned(error.0.into());
         }
         self.burst.close(next);
@@ -409,7 +419,7 @@ impl Parser<'_> {
             // The block is there nevertheless, and nobody wants it. An argument that isn't there
             // leaves the command to say what is wrong.
             self.burst.abandon();
-            self.burst.push(0, 0);
+            self.burst.push(next, 0);
             self.burst.push_owned(Error::UNDECODED.0.into());
             let body = Body { start: next, len: value_len, is_refused: true };
             return self.body(body, REFUSED);

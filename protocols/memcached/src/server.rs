@@ -17,7 +17,7 @@ pub struct Session;
 impl kevy_rt::Session for Session {}
 
 impl<S> Open<S> for Session {
-    fn open(_: &S, _: &Cx<'_>, _: &mut Out) -> Option<Self> {
+    fn open(_: &mut S, _: &Cx<'_>, _: &mut Out) -> Option<Self> {
         Some(Session)
     }
 }

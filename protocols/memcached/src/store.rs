@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kevy_keyspace::{Among, Db, Eviction, Keyspace, NoObject, Object, Policy, Share, Total};
-use kevy_rt::{Args, Changes, CommandInfo, Cx, Key, KeyHasher, Place};
+use kevy_rt::{Args, Changes, CommandInfo, Cx, Key, KeyHasher, OpenError, Place};
 
 use crate::item::{self, Item, Meta};
 use crate::stats::Counters;
@@ -176,12 +176,12 @@ impl Items for Store {
 impl kevy_rt::Store for Store {
     type Settings = StoreSettings;
 
-    fn open(settings: &StoreSettings, place: Place, hasher: &KeyHasher) -> Self {
-        Store {
+    fn open(settings: &StoreSettings, place: Place, hasher: &KeyHasher) -> Result<Self, OpenError> {
+        Ok(Store {
             keyspace: Keyspace::new(1, hasher),
             cache: Cache::new(settings.cache, place, hasher),
             share: Share::new(settings.total.clone(), place.shards),
-        }
+        })
     }
 
     #[inline]
