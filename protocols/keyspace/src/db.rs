@@ -279,6 +279,11 @@ impl<T: Object> Data<T> {
         self.index.memory() + self.heap.memory() + self.outside.memory() + self.due.memory()
     }
 
+    /// Bytes that were taken from the system.
+    fn taken(&self) -> usize {
+        self.index.memory() + self.index.unused() + self.heap.taken() + self.outside.memory()
+    }
+
     /// Frees some of it, when it isn't needed any more. Answers whether something is left.
     fn dismantle(&mut self, most: usize) -> bool {
         let mut left = most;
@@ -362,11 +367,12 @@ impl<T: Object> Db<T> {
         if self.is_empty() { 0 } else { self.data.memory() }
     }
 
-    /// Bytes that lie between records, or were cleared and are not freed yet: what memory is taken
-    /// for beside [`Db::memory`].
+    /// Bytes that lie between records or are kept for the index, or were cleared and are not freed
+    /// yet: what memory is taken for beside [`Db::memory`].
     pub fn unused(&self) -> usize {
         let between = self.data.heap.taken().saturating_sub(self.data.heap.memory());
-        let cleared = self.discarded.iter().map(|data| data.heap.taken() + data.outside.memory());
+        let between = between + self.data.index.unused();
+        let cleared = self.discarded.iter().map(Data::taken);
         between + cleared.sum::<usize>()
     }
 

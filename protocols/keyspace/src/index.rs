@@ -3,11 +3,11 @@
 //! ```text
 //! position:  | root 8 | prefix 0..=20 | window 24 | ... |     the lower 52 bits of the hash
 //! roots, 256 ─> directory: one entry per prefix, as long as it has to be
-//!                   └─> buckets, 64 bytes each: window 24 and id 40, eight times
+//!                   └─> array of buckets, 64 bytes each: window 24 and id 40, eight times
 //! ```
 //!
 //! Extendible hashing (Fagin, Nievergelt, Pippenger and Strong, 1979): a segment that is too full is
-//! split in two by one more bit of the position, so that no insertion moves more than a few thousand
+//! split in two by one more bit of the position, so that no insertion moves more than some hundred
 //! slots. Within its segment a slot is put into the bucket that its window names, proportionally,
 //! or if that is full into the next one that isn't.
 //!
@@ -18,26 +18,27 @@
 //! Position is an order, which neither growth nor splits change: a scan that goes on from a
 //! position misses nothing.
 
-use crate::heap::{ID_BITS, RecordId};
+use std::ops::Range;
+
+use crate::arrays::{Array, Arrays};
+use crate::bucket::{Slot, WINDOW_BITS};
+use crate::heap::RecordId;
+use crate::space::BUCKET_SLOTS;
 
 const ROOT_BITS: u32 = 8;
 const PREFIX_BITS: u32 = 20;
-const WINDOW_BITS: u32 = 64 - ID_BITS;
 const POSITION_BITS: u32 = ROOT_BITS + PREFIX_BITS + WINDOW_BITS;
 
-const BUCKET_SLOTS: usize = 8;
-
-/// Buckets of a whole segment, for roots in turn: four sizes to a doubling. In bytes they are sizes
-/// that allocators have blocks of, and so are their halves.
+/// Buckets of a whole segment, for roots in turn: four sizes to a doubling.
 ///
 /// Smaller: more directory per key, which leaves the caches. Larger: a split takes longer.
-const WHOLE_BUCKETS: [u16; 4] = [192, 224, 256, 320];
+const WHOLE_BUCKETS: [u16; 4] = [48, 56, 64, 80];
 
 /// A segment of a root that was never split is so often quartered of a whole one, at first and later.
 ///
 /// Smaller steps: what is given up is seldom of use to somebody else, and adds up. Larger: it is
 /// mostly empty.
-const QUARTERINGS: [u32; 4] = [3, 2, 1, 0];
+const QUARTERINGS: [u32; 3] = [2, 1, 0];
 
 /// Of this many slots so many are used before a segment grows.
 ///
@@ -106,7 +107,7 @@ impl Position {
 
     #[inline(always)]
     fn root(self) -> usize {
-        (self.0 >> (PREFIX_BITS + WINDOW_BITS)) as usize
+        (self.0 >> (PREFIX_BITS + WINDOW_BITS)) as usize % (1 << ROOT_BITS)
     }
 
     /// The longest prefix.
@@ -122,146 +123,49 @@ impl Position {
     }
 }
 
-/// What a slot holds: what a position has in the window, above its id. An unused one holds zero.
-#[inline(always)]
-fn slot(window: u64, id: RecordId) -> u64 {
-    window << ID_BITS | id.0
-}
-
-#[inline(always)]
-fn id_of(slot: u64) -> RecordId {
-    RecordId(slot & ((1 << ID_BITS) - 1))
-}
-
-/// A cache line of slots, each in three parts, so that the tags of all are compared at once.
-///
-/// ```text
-/// | tags 8 x 16: window's low bits | ids' low bits 8 x 32 | 8 x 16: window's high bits, id's |
-/// ```
-#[derive(Clone, Debug, Default)]
-#[repr(align(64))]
-struct Bucket {
-    /// Four to a word.
-    tags: [u64; 2],
-    /// Zero for an unused slot: no id has low bits of zero.
-    low: [u32; BUCKET_SLOTS],
-    high: [u16; BUCKET_SLOTS],
-}
-
-const _: () = assert!(size_of::<Bucket>() == 64);
-
-const TAG_BITS: u32 = 16;
-const TAGS_PER_WORD: usize = 4;
-
-/// One in each of four tags, and the highest bit of each.
-const ONES: u64 = 0x0001_0001_0001_0001;
-const TOPS: u64 = ONES << (TAG_BITS - 1);
-
-impl Bucket {
-    /// What a slot holds.
-    #[inline(always)]
-    fn get(&self, number: usize) -> u64 {
-        let shift = (number % TAGS_PER_WORD) as u32 * TAG_BITS;
-        let tag = self.tags[number / TAGS_PER_WORD] >> shift & 0xFFFF;
-        let high = u64::from(self.high[number]);
-        let window = (high >> 8) << TAG_BITS | tag;
-        window << ID_BITS | (high & 0xFF) << 32 | u64::from(self.low[number])
-    }
-
-    fn set(&mut self, number: usize, slot: u64) {
-        let (window, id) = (slot >> ID_BITS, slot & ((1 << ID_BITS) - 1));
-        let shift = (number % TAGS_PER_WORD) as u32 * TAG_BITS;
-        let word = &mut self.tags[number / TAGS_PER_WORD];
-        *word = *word & !(0xFFFF << shift) | (window & 0xFFFF) << shift;
-        self.low[number] = id as u32;
-        self.high[number] = ((window >> TAG_BITS) << 8 | id >> 32) as u16;
-    }
-
-    #[inline(always)]
-    fn is_used(&self, number: usize) -> bool {
-        self.low[number] != 0
-    }
-
-    #[inline(always)]
-    fn is_full(&self) -> bool {
-        self.low.iter().fold(true, |is_full, &low| is_full & (low != 0))
-    }
-
-    /// The slots that are used.
-    fn slots(&self) -> impl Iterator<Item = u64> {
-        (0..BUCKET_SLOTS).filter(|&number| self.is_used(number)).map(|number| self.get(number))
-    }
-
-    /// A bit for each slot that may have that window, and perhaps for some more: those of the first
-    /// word at the top of its tag, those of the second below. Without a branch, so that the
-    /// processor goes on to what follows while the line is on its way.
-    #[inline(always)]
-    fn candidates(&self, window: u64) -> u64 {
-        let wanted = (window & 0xFFFF) * ONES;
-        let [first, second] = self.tags.map(|tags| {
-            // A tag becomes zero, which alone borrows (Mycroft, 1987).
-            let zeroed = tags ^ wanted;
-            zeroed.wrapping_sub(ONES) & !zeroed & TOPS
-        });
-        first | second >> 1
-    }
-}
-
-/// The slot of the lowest of [`Bucket::candidates`].
-#[inline(always)]
-fn lowest(candidates: u64) -> usize {
-    let bit = candidates.trailing_zeros();
-    let word = (bit & 1 ^ 1) as usize;
-    (bit / TAG_BITS) as usize + word * TAGS_PER_WORD
-}
-
-/// A directory's entry: the segment that starts here, or nothing if it starts before.
-#[derive(Debug, Default)]
-struct Segment {
-    buckets: Box<[Bucket]>,
-    /// Used slots.
-    len: u32,
-    /// Bits of the directory that all its positions share; also in the entries that it covers
-    /// beside its own.
-    depth: u8,
-}
-
 /// The bucket that a window names, of `buckets`.
 #[inline(always)]
 fn home(window: u64, buckets: usize) -> usize {
     ((window * buckets as u64) >> WINDOW_BITS) as usize
 }
 
-#[inline(always)]
-fn home_of(slot: u64, buckets: usize) -> usize {
-    home(slot >> ID_BITS, buckets)
+/// How many slots of so many buckets may be used.
+fn capacity(buckets: usize) -> usize {
+    buckets * BUCKET_SLOTS * FULL.1 / FULL.0
 }
 
-impl Segment {
-    /// How many slots may be used.
-    fn capacity(buckets: usize) -> usize {
-        buckets * BUCKET_SLOTS * FULL.1 / FULL.0
-    }
+/// A directory's entry: a copy in each one that the segment covers, so that a lookup reads one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Segment {
+    array: Array,
+    /// Bits of the directory that all its positions share.
+    depth: u8,
+}
 
-    /// The slot of a window whose id is meant, and the id.
+const _: () = assert!(size_of::<Segment>() == 8);
+
+/// Where a slot lies: which bucket of its array, and which of that.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    bucket: usize,
+    number: usize,
+    id: RecordId,
+}
+
+impl Arrays {
+    /// The slot of a window whose id is meant.
     #[inline(always)]
-    fn probe(&self, window: u64, meant: &impl Matches) -> Option<((usize, usize), RecordId)> {
-        let count = self.buckets.len();
-        if count == 0 {
-            return None;
-        }
+    fn probe(&self, array: Array, window: u64, meant: &impl Matches) -> Option<Found> {
+        let count = array.count();
         let mut at = home(window, count);
         for _ in 0..count {
-            let bucket = &self.buckets[at];
-            let mut candidates = bucket.candidates(window);
-            while candidates != 0 {
-                let number = lowest(candidates);
-                let slot = bucket.get(number);
-                let is_candidate = slot >> ID_BITS == window && bucket.is_used(number);
-                if is_candidate && meant.is(id_of(slot)) {
-                    return Some(((at, number), id_of(slot)));
+            let bucket = self.bucket(array, at);
+            for number in bucket.candidates(window) {
+                let slot = bucket.slot(number);
+                let is_candidate = slot.window() == window && bucket.is_used(number);
+                if is_candidate && meant.is(slot.id()) {
+                    return Some(Found { bucket: at, number, id: slot.id() });
                 }
-                candidates &= candidates - 1;
             }
             if !bucket.is_full() {
                 return None;
@@ -273,44 +177,40 @@ impl Segment {
 
     /// Puts a slot where it belongs. There is room.
     #[inline]
-    fn place(&mut self, slot: u64) {
-        let count = self.buckets.len();
-        let mut at = home_of(slot, count);
+    fn place(&mut self, array: Array, slot: Slot) {
+        let count = array.count();
+        let mut at = home(slot.window(), count);
         loop {
-            let bucket = &mut self.buckets[at];
-            if let Some(vacant) = bucket.low.iter().position(|&low| low == 0) {
-                bucket.set(vacant, slot);
-                break;
+            let bucket = self.bucket_mut(array, at);
+            if let Some(vacant) = bucket.vacant() {
+                return bucket.set(vacant, slot);
             }
             at = if at + 1 == count { 0 } else { at + 1 };
         }
-        self.len += 1;
     }
 
     /// Empties a slot, and moves those back that passed over its bucket because it was full.
-    fn vacate(&mut self, (mut at, number): (usize, usize)) {
-        let count = self.buckets.len();
-        let was_full = self.buckets[at].is_full();
-        self.buckets[at].set(number, 0);
-        self.len -= 1;
+    fn vacate(&mut self, array: Array, Found { bucket: mut at, mut number, .. }: Found) {
+        let count = array.count();
+        let was_full = self.bucket(array, at).is_full();
+        self.bucket_mut(array, at).set(number, Slot::UNUSED);
         if !was_full {
             return;
         }
-        let mut number = number;
         let mut next = (at + 1) % count;
         while next != at {
-            let is_full = self.buckets[next].is_full();
+            let bucket = self.bucket(array, next);
+            let is_full = bucket.is_full();
             // From the bucket where it belongs a slot passed over all up to its own.
             let steps = |from: usize, to: usize| (to + count - from) % count;
-            let bucket = &self.buckets[next];
             let passed = |&other: &usize| {
-                let home = home_of(bucket.get(other), count);
+                let home = home(bucket.slot(other).window(), count);
                 bucket.is_used(other) && steps(home, next) >= steps(at, next)
             };
             if let Some(found) = (0..BUCKET_SLOTS).find(passed) {
-                let slot = bucket.get(found);
-                self.buckets[at].set(number, slot);
-                self.buckets[next].set(found, 0);
+                let slot = bucket.slot(found);
+                self.bucket_mut(array, at).set(number, slot);
+                self.bucket_mut(array, next).set(found, Slot::UNUSED);
                 (at, number) = (next, found);
             }
             if !is_full {
@@ -320,38 +220,19 @@ impl Segment {
         }
     }
 
-    /// All slots, in no order.
-    fn slots(&self) -> impl Iterator<Item = u64> {
-        self.buckets.iter().flat_map(Bucket::slots)
-    }
-
-    /// Gives an empty one so many buckets, and slots.
-    fn fill(&mut self, buckets: usize, slots: impl Iterator<Item = u64>) {
-        self.buckets = vec![Bucket::default(); buckets].into();
-        slots.for_each(|slot| self.place(slot));
-    }
-
-    /// Gives it so many buckets.
-    fn resize(&mut self, buckets: usize) {
-        let old = std::mem::replace(&mut self.buckets, vec![Bucket::default(); buckets].into());
-        self.len = 0;
-        for slot in old.iter().flat_map(Bucket::slots) {
-            self.place(slot);
-        }
-    }
-
-    /// Calls `visit` with the ids of a bucket's slots, those below `from` left out, wherever they
-    /// were put.
-    fn visit_home(&self, bucket: usize, from: u64, mut visit: impl FnMut(RecordId)) {
-        let count = self.buckets.len();
-        let mut at = bucket;
+    /// Calls `visit` with the ids of the slots whose home is a bucket, those below `from` left out,
+    /// wherever they were put.
+    fn visit_home(&self, array: Array, home: usize, from: u64, mut visit: impl FnMut(RecordId)) {
+        let count = array.count();
+        let mut at = home;
         for _ in 0..count {
-            for slot in self.buckets[at].slots() {
-                if home_of(slot, count) == bucket && slot >> ID_BITS >= from {
-                    visit(id_of(slot));
+            let bucket = self.bucket(array, at);
+            for slot in bucket.slots() {
+                if self::home(slot.window(), count) == home && slot.window() >= from {
+                    visit(slot.id());
                 }
             }
-            if !self.buckets[at].is_full() {
+            if !bucket.is_full() {
                 break;
             }
             at = (at + 1) % count;
@@ -363,6 +244,8 @@ impl Segment {
 struct Root {
     /// `2^depth` entries.
     directory: Vec<Segment>,
+    /// How many slots each segment uses, by the first of its entries.
+    lens: Vec<u32>,
     depth: u8,
     /// Buckets of a whole segment. That of a root that was never split may have a quarter of them
     /// and so on.
@@ -372,133 +255,77 @@ struct Root {
 impl Root {
     fn new(number: usize) -> Self {
         let whole = WHOLE_BUCKETS[number % WHOLE_BUCKETS.len()];
-        Root { directory: vec![Segment::default()], depth: 0, whole }
+        Root { directory: vec![Segment::default()], lens: vec![0], depth: 0, whole }
     }
 
     /// The number of buckets behind this one on the way to the whole.
-    fn more_buckets(&self, buckets: usize) -> usize {
-        let whole = usize::from(self.whole);
-        let sizes = QUARTERINGS.into_iter().map(|quarterings| whole >> (2 * quarterings));
+    fn more_buckets(&self, buckets: u16) -> u16 {
+        let sizes = QUARTERINGS.into_iter().map(|quarterings| self.whole >> (2 * quarterings));
         sizes.into_iter().find(|&size| size > buckets).unwrap_or(2 * buckets)
     }
 
     /// The fewest buckets on the way to the whole that hold `len` slots with room for some more.
-    fn buckets_for(&self, len: usize) -> usize {
+    fn buckets_for(&self, len: usize) -> u16 {
         let mut buckets = self.more_buckets(0);
-        while Segment::capacity(buckets) <= len {
+        while capacity(buckets.into()) <= len {
             buckets = self.more_buckets(buckets);
         }
         buckets
     }
 
-    /// The entry of the segment that a position is in.
+    /// The entry of a position.
     #[inline(always)]
     fn entry(&self, position: Position) -> usize {
-        let entry = position.prefix() >> (PREFIX_BITS - u32::from(self.depth));
-        self.start(entry)
+        position.prefix() >> (PREFIX_BITS - u32::from(self.depth))
     }
 
-    /// Where the segment that covers an entry starts.
+    /// The segment of a position.
     #[inline(always)]
-    fn start(&self, entry: usize) -> usize {
-        let shift = self.depth - self.directory[entry].depth;
-        if shift == 0 { entry } else { entry >> shift << shift }
+    fn segment(&self, position: Position) -> Segment {
+        self.directory[self.entry(position)]
     }
 
-    /// How many entries a segment covers.
-    fn span(&self, entry: usize) -> usize {
-        1 << (self.depth - self.directory[entry].depth)
+    /// The entries that the segment of one covers.
+    #[inline]
+    fn covered(&self, entry: usize) -> Range<usize> {
+        let shift = self.depth - self.directory[entry].depth;
+        let start = entry >> shift << shift;
+        start..start + (1 << shift)
+    }
+
+    /// The first of the entries of a position's segment.
+    #[inline]
+    fn first(&self, position: Position) -> usize {
+        self.covered(self.entry(position)).start
+    }
+
+    /// The first of the entries of the other half of what a segment, whose first entry this is, was
+    /// split from.
+    fn sibling(&self, first: usize) -> usize {
+        let other = first ^ self.covered(first).len();
+        self.covered(other).start
+    }
+
+    /// Writes a segment with `len` used slots to all entries from the first on that it covers.
+    fn put(&mut self, first: usize, segment: Segment, len: u32) {
+        let covered = 1 << (self.depth - segment.depth);
+        self.directory[first..first + covered].fill(segment);
+        self.lens[first] = len;
     }
 
     /// Makes the directory twice as long.
     fn deepen(&mut self) {
-        let old = std::mem::take(&mut self.directory);
-        self.directory = Vec::with_capacity(2 * old.len());
-        for segment in old {
-            let beside = Segment { depth: segment.depth, ..Segment::default() };
-            self.directory.extend([segment, beside]);
-        }
+        self.directory = self.directory.iter().flat_map(|&segment| [segment; 2]).collect();
+        self.lens = self.lens.iter().flat_map(|&len| [len, 0]).collect();
         self.depth += 1;
     }
 
     /// Makes it half as long, if no segment needs all its bits.
     fn flatten(&mut self) {
         while self.depth > 0 && self.directory.iter().all(|segment| segment.depth < self.depth) {
-            let mut number = 0;
-            self.directory.retain(|_| {
-                number += 1;
-                number % 2 == 1
-            });
-            self.directory.shrink_to_fit();
+            self.directory = self.directory.iter().copied().step_by(2).collect();
+            self.lens = self.lens.iter().copied().step_by(2).collect();
             self.depth -= 1;
-        }
-    }
-
-    /// Divides a segment in two.
-    fn split(&mut self, mut entry: usize, keys: &impl Rehash) {
-        let depth = self.directory[entry].depth;
-        if depth == self.depth {
-            self.deepen();
-            entry *= 2;
-        }
-        let second = entry + self.span(entry) / 2;
-        let old = std::mem::take(&mut self.directory[entry]);
-        let bit = 1 << (PREFIX_BITS - 1 - u32::from(depth));
-        let ids: Vec<RecordId> = old.slots().map(id_of).collect();
-        let (mut low, mut high) = (Vec::new(), Vec::new());
-        ids.iter().take(AHEAD).for_each(|&id| keys.ask(id));
-        for (at, &id) in ids.iter().enumerate() {
-            if let Some(&next) = ids.get(at + AHEAD) {
-                keys.ask(next);
-            }
-            let position = Position::of(keys.hash(id));
-            let half = if position.prefix() & bit == 0 { &mut low } else { &mut high };
-            half.push(slot(position.window(depth + 1), id));
-        }
-        let end = second + (second - entry);
-        for covered in &mut self.directory[entry..end] {
-            covered.depth = depth + 1;
-        }
-        let whole = usize::from(self.whole);
-        for (at, slots) in [(entry, low), (second, high)] {
-            let buckets = whole.max(self.buckets_for(slots.len()));
-            self.directory[at].fill(buckets, slots.into_iter());
-        }
-    }
-
-    /// Joins a segment with the other one of which it was split off, if both together are small.
-    fn join(&mut self, entry: usize) {
-        let depth = self.directory[entry].depth;
-        if depth == 0 {
-            return;
-        }
-        let span = self.span(entry);
-        let (first, second) = (entry & !span, entry | span);
-        if self.directory[first].depth != depth || self.directory[second].depth != depth {
-            return;
-        }
-        let len = (self.directory[first].len + self.directory[second].len) as usize;
-        let whole = usize::from(self.whole);
-        if len > whole * BUCKET_SLOTS * JOINED.1 / JOINED.0 {
-            return;
-        }
-        let (a, b) = (
-            std::mem::take(&mut self.directory[first]),
-            std::mem::take(&mut self.directory[second]),
-        );
-        for covered in &mut self.directory[first..second + span] {
-            covered.depth = depth - 1;
-        }
-        // The bit that told the halves apart is in the window again.
-        let widened = |slot: u64, bit: u64| {
-            let window = (slot >> ID_BITS) >> 1 | bit << (WINDOW_BITS - 1);
-            self::slot(window, id_of(slot))
-        };
-        let slots =
-            a.slots().map(|slot| widened(slot, 0)).chain(b.slots().map(|slot| widened(slot, 1)));
-        self.directory[first].fill(whole, slots);
-        if depth == self.depth {
-            self.flatten();
         }
     }
 }
@@ -508,9 +335,10 @@ impl Root {
 pub(crate) struct Index {
     /// None, or all of them.
     roots: Vec<Root>,
+    arrays: Arrays,
     len: usize,
-    /// Bytes of buckets.
-    bucket_bytes: usize,
+    /// The slots' ids of a segment that is being changed.
+    moving: Vec<Slot>,
 }
 
 impl Index {
@@ -520,17 +348,16 @@ impl Index {
     }
 
     #[inline(always)]
-    fn segment(&self, position: Position) -> Option<&Segment> {
-        let root = self.roots.get(position.root())?;
-        Some(&root.directory[root.entry(position)])
+    fn segment(&self, position: Position) -> Option<Segment> {
+        Some(self.roots.get(position.root())?.segment(position))
     }
 
     /// The id of that hash that is meant.
     #[inline(always)]
     pub(crate) fn find(&self, hash: u64, meant: &impl Matches) -> Option<RecordId> {
         let position = Position::of(hash);
-        let segment = self.segment(position)?;
-        segment.probe(position.window(segment.depth), meant).map(|(_, id)| id)
+        let Segment { array, depth } = self.segment(position)?;
+        self.arrays.probe(array, position.window(depth), meant).map(|found| found.id)
     }
 
     /// Adds an id.
@@ -539,71 +366,108 @@ impl Index {
             self.roots.extend((0..1 << ROOT_BITS).map(Root::new));
         }
         let position = Position::of(hash);
-        let root = &mut self.roots[position.root()];
-        let mut entry = root.entry(position);
-        let segment = &mut root.directory[entry];
-        if segment.len as usize >= Segment::capacity(segment.buckets.len()) {
-            self.bucket_bytes -= size_of_val(&*segment.buckets);
-            entry = Index::enlarge(root, position, keys, &mut self.bucket_bytes);
+        let root = &self.roots[position.root()];
+        let mut first = root.first(position);
+        if root.lens[first] as usize >= capacity(root.directory[first].array.count()) {
+            first = self.enlarge(position, keys);
         }
-        let segment = &mut root.directory[entry];
-        segment.place(slot(position.window(segment.depth), id));
+        let root = &mut self.roots[position.root()];
+        let segment = root.directory[first];
+        root.lens[first] += 1;
+        self.arrays.place(segment.array, Slot::new(position.window(segment.depth), id));
         self.len += 1;
     }
 
-    /// Makes room in the segment of a position, whose buckets are not counted any more. Answers its
-    /// entry.
+    /// Makes room in the segment of a position. Answers its first entry.
     #[cold]
-    fn enlarge(
-        root: &mut Root,
-        position: Position,
-        keys: &impl Rehash,
-        bucket_bytes: &mut usize,
-    ) -> usize {
+    fn enlarge(&mut self, position: Position, keys: &impl Rehash) -> usize {
         loop {
-            let entry = root.entry(position);
-            let buckets = root.more_buckets(root.directory[entry].buckets.len());
-            let segment = &mut root.directory[entry];
-            let is_deepest = u32::from(segment.depth) == PREFIX_BITS;
-            if buckets <= usize::from(root.whole) || is_deepest {
-                segment.resize(buckets);
-                *bucket_bytes += size_of_val(&*segment.buckets);
-                return entry;
+            let root = &self.roots[position.root()];
+            let first = root.first(position);
+            let Segment { array, depth } = root.directory[first];
+            if (root.lens[first] as usize) < capacity(array.count()) {
+                return first;
             }
-            root.split(entry, keys);
-            let (one, other) = (root.entry(position), root.sibling(position));
-            *bucket_bytes += size_of_val(&*root.directory[other].buckets);
-            let segment = &root.directory[one];
-            if (segment.len as usize) < Segment::capacity(segment.buckets.len()) {
-                *bucket_bytes += size_of_val(&*segment.buckets);
-                return one;
+            let buckets = root.more_buckets(array.count() as u16);
+            let is_deepest = u32::from(depth) == PREFIX_BITS;
+            if buckets <= root.whole || is_deepest {
+                self.resize(position, buckets);
+            } else {
+                self.split(position, keys);
             }
         }
+    }
+
+    /// Takes the slots of a segment out, which has no array then.
+    fn take(&mut self, segment: &mut Segment) {
+        self.moving.extend(self.arrays.slots(segment.array));
+        self.arrays.free(std::mem::take(&mut segment.array));
+    }
+
+    /// Gives the segment of a position so many buckets.
+    fn resize(&mut self, position: Position, buckets: u16) {
+        let root = &self.roots[position.root()];
+        let first = root.first(position);
+        let mut segment = root.directory[first];
+        self.take(&mut segment);
+        segment.array = self.arrays.allocate(buckets);
+        let len = self.moving.len() as u32;
+        self.moving.drain(..).for_each(|slot| self.arrays.place(segment.array, slot));
+        self.roots[position.root()].put(first, segment, len);
+    }
+
+    /// Divides the segment of a position in two.
+    fn split(&mut self, position: Position, keys: &impl Rehash) {
+        let root = &mut self.roots[position.root()];
+        if root.segment(position).depth == root.depth {
+            root.deepen();
+        }
+        let (whole, first) = (root.whole, root.first(position));
+        let second = first + root.covered(first).len() / 2;
+        let mut segment = root.directory[first];
+        let bit = 1 << (PREFIX_BITS - 1 - u32::from(segment.depth));
+        self.take(&mut segment);
+        let depth = segment.depth + 1;
+        let halves = [(); 2].map(|()| Segment { array: self.arrays.allocate(whole), depth });
+        let mut lens = [0; 2];
+        self.moving.iter().take(AHEAD).for_each(|slot| keys.ask(slot.id()));
+        for (at, slot) in self.moving.iter().enumerate() {
+            if let Some(next) = self.moving.get(at + AHEAD) {
+                keys.ask(next.id());
+            }
+            let position = Position::of(keys.hash(slot.id()));
+            let half = usize::from(position.prefix() & bit != 0);
+            lens[half] += 1;
+            self.arrays.place(halves[half].array, Slot::new(position.window(depth), slot.id()));
+        }
+        self.moving.clear();
+        let root = &mut self.roots[position.root()];
+        root.put(first, halves[0], lens[0]);
+        root.put(second, halves[1], lens[1]);
     }
 
     /// Puts another id in the place of one.
     pub(crate) fn replace(&mut self, hash: u64, old: RecordId, new: RecordId) {
         let position = Position::of(hash);
-        let root = &mut self.roots[position.root()];
-        let entry = root.entry(position);
-        let segment = &mut root.directory[entry];
-        let window = position.window(segment.depth);
-        let at = segment.probe(window, &|id| id == old);
-        let ((bucket, number), _) = at.expect("an id that is there");
-        segment.buckets[bucket].set(number, slot(window, new));
+        let Segment { array, depth } = self.roots[position.root()].segment(position);
+        let window = position.window(depth);
+        let found = self.arrays.probe(array, window, &|id| id == old);
+        let Found { bucket, number, .. } = found.expect("an id that is there");
+        self.arrays.bucket_mut(array, bucket).set(number, Slot::new(window, new));
     }
 
     /// Removes an id.
     pub(crate) fn remove(&mut self, hash: u64, id: RecordId) {
         let position = Position::of(hash);
         let root = &mut self.roots[position.root()];
-        let entry = root.entry(position);
-        let segment = &mut root.directory[entry];
-        let at = segment.probe(position.window(segment.depth), &|other| other == id);
-        segment.vacate(at.expect("an id that is there").0);
+        let first = root.first(position);
+        let Segment { array, depth } = root.directory[first];
+        let found = self.arrays.probe(array, position.window(depth), &|other| other == id);
+        self.arrays.vacate(array, found.expect("an id that is there"));
+        root.lens[first] -= 1;
         self.len -= 1;
-        let slots = segment.buckets.len() * BUCKET_SLOTS;
-        if (segment.len as usize) < slots * SPARSE.1 / SPARSE.0 {
+        let slots = array.count() * BUCKET_SLOTS;
+        if (root.lens[first] as usize) < slots * SPARSE.1 / SPARSE.0 {
             self.shrink(position);
         }
     }
@@ -611,34 +475,56 @@ impl Index {
     /// Gives up what the segment of a position doesn't need.
     #[cold]
     fn shrink(&mut self, position: Position) {
-        let root = &mut self.roots[position.root()];
-        let entry = root.entry(position);
-        let segment = &mut root.directory[entry];
-        let bytes = |segment: &Segment| size_of_val(&*segment.buckets);
-        if segment.len == 0 && segment.depth == 0 {
-            self.bucket_bytes -= bytes(segment);
-            segment.buckets = Box::default();
+        if self.join(position) {
             return;
         }
-        let depth = segment.depth;
-        if depth > 0 {
-            let sibling = root.sibling(position);
-            let before = bytes(&root.directory[entry]) + bytes(&root.directory[sibling]);
-            root.join(entry);
-            let joined = root.entry(position);
-            if root.directory[joined].depth < depth {
-                self.bucket_bytes = self.bucket_bytes - before + bytes(&root.directory[joined]);
-                return;
-            }
+        let root = &mut self.roots[position.root()];
+        let first = root.first(position);
+        let (segment, len) = (&mut root.directory[first], root.lens[first] as usize);
+        if len == 0 && segment.depth == 0 {
+            return self.arrays.free(std::mem::take(&mut segment.array));
         }
+        let count = segment.array.count();
         // With room for as many again, or it would have to grow at once.
-        let buckets = root.buckets_for(2 * root.directory[entry].len as usize);
-        let segment = &mut root.directory[entry];
-        if buckets < segment.buckets.len() {
-            self.bucket_bytes -= bytes(segment);
-            segment.resize(buckets);
-            self.bucket_bytes += bytes(segment);
+        let buckets = root.buckets_for(2 * len);
+        if usize::from(buckets) < count {
+            self.resize(position, buckets);
         }
+    }
+
+    /// Joins the segment of a position with the other one of which it was split off, if both
+    /// together are small.
+    fn join(&mut self, position: Position) -> bool {
+        let root = &self.roots[position.root()];
+        let own = root.first(position);
+        let depth = root.directory[own].depth;
+        if depth == 0 {
+            return false;
+        }
+        let other = root.sibling(own);
+        let (first, second) = (own.min(other), own.max(other));
+        let (mut low, mut high) = (root.directory[first], root.directory[second]);
+        let (whole, len) = (root.whole, root.lens[first] + root.lens[second]);
+        let fits = len as usize <= usize::from(whole) * BUCKET_SLOTS * JOINED.1 / JOINED.0;
+        if low.depth != high.depth || !fits {
+            return false;
+        }
+        // The bit that told the halves apart is in the window again.
+        self.take(&mut low);
+        let low_len = self.moving.len();
+        self.take(&mut high);
+        let array = self.arrays.allocate(whole);
+        for (at, slot) in self.moving.drain(..).enumerate() {
+            let bit = u64::from(at >= low_len);
+            let window = slot.window() >> 1 | bit << (WINDOW_BITS - 1);
+            self.arrays.place(array, Slot::new(window, slot.id()));
+        }
+        let root = &mut self.roots[position.root()];
+        root.put(first, Segment { array, depth: depth - 1 }, len);
+        if depth == root.depth {
+            root.flatten();
+        }
+        true
     }
 
     /// Asks for the bucket that a lookup of a hash reads first, if that pays.
@@ -648,11 +534,11 @@ impl Index {
             return;
         }
         let position = Position::of(hash);
-        if let Some(segment) = self.segment(position)
-            && let Some(bucket) =
-                segment.buckets.get(home(position.window(segment.depth), segment.buckets.len()))
+        if let Some(Segment { array, depth }) = self.segment(position)
+            && array.count() > 0
         {
-            kevy_rt::prefetch(bucket);
+            let bucket = home(position.window(depth), array.count());
+            kevy_rt::prefetch(self.arrays.bucket(array, bucket));
         }
     }
 
@@ -668,17 +554,15 @@ impl Index {
     /// Calls `visit` with the ids at a few positions from `from` on. Answers from where to go on;
     /// none behind the last.
     pub(crate) fn scan(&self, from: Position, visit: impl FnMut(RecordId)) -> Option<Position> {
-        let root = self.roots.get(from.root())?;
-        let entry = root.entry(from);
-        let segment = &root.directory[entry];
-        let count = segment.buckets.len();
+        let Segment { array, depth } = self.segment(from)?;
+        let count = array.count();
         // What is below the window, or the window itself behind a shorter prefix.
-        let below = PREFIX_BITS - u32::from(segment.depth);
+        let below = PREFIX_BITS - u32::from(depth);
         let start = from.0 >> (WINDOW_BITS + below) << (WINDOW_BITS + below);
         if count > 0 {
-            let window = from.window(segment.depth);
+            let window = from.window(depth);
             let bucket = home(window, count);
-            segment.visit_home(bucket, window, visit);
+            self.arrays.visit_home(array, bucket, window, visit);
             if bucket + 1 < count {
                 // The first one whose home is the next bucket.
                 let window = ((bucket as u64 + 1) << WINDOW_BITS).div_ceil(count as u64);
@@ -690,30 +574,33 @@ impl Index {
 
     /// All ids.
     pub(crate) fn iter(&self) -> impl Iterator<Item = RecordId> {
-        let segments = self.roots.iter().flat_map(|root| &root.directory);
-        segments.flat_map(Segment::slots).map(id_of)
+        let firsts = self.roots.iter().flat_map(|root| {
+            let entries = root.directory.iter().enumerate();
+            let is_first = |&(entry, _): &(usize, _)| root.covered(entry).start == entry;
+            entries.filter(is_first).map(|(_, segment)| segment.array)
+        });
+        firsts.flat_map(|array| self.arrays.slots(array)).map(Slot::id)
     }
 
     /// Bytes of memory.
     pub(crate) fn memory(&self) -> usize {
         // The directories' entries are about as many as the fullest buckets allow.
-        let entries = self.len / Segment::capacity(WHOLE_BUCKETS[0].into()) + self.roots.len();
-        self.bucket_bytes + entries * size_of::<Segment>() + self.roots.len() * size_of::<Root>()
+        let entries = self.len / capacity(WHOLE_BUCKETS[0].into()) + self.roots.len();
+        let entry_bytes = size_of::<Segment>() + size_of::<u32>();
+        let directories = entries * entry_bytes + self.roots.len() * size_of::<Root>();
+        self.arrays.memory() + directories
     }
 
-    /// Drops some segments, when no record is needed any more. Answers how many.
+    /// Bytes that were taken from the system and hold nothing now.
+    pub(crate) fn unused(&self) -> usize {
+        self.arrays.unused()
+    }
+
+    /// Gives some memory back, when no record is needed any more: `most` pieces of it. Answers how
+    /// many.
     pub(crate) fn dismantle(&mut self, most: usize) -> usize {
-        let mut dropped = 0;
-        while dropped < most
-            && let Some(root) = self.roots.last_mut()
-        {
-            let keep = root.directory.len().saturating_sub(most - dropped);
-            dropped += root.directory.drain(keep..).count();
-            if root.directory.is_empty() {
-                self.roots.pop();
-            }
-        }
-        dropped
+        self.roots.clear();
+        self.arrays.dismantle(most)
     }
 
     /// The first hash of a bucket of the first root, when that is one segment of `count` of them.
@@ -726,17 +613,10 @@ impl Index {
     #[cfg(test)]
     pub(crate) fn probe_len(&self, hash: u64) -> usize {
         let position = Position::of(hash);
-        let Some(segment) = self.segment(position) else { return 0 };
-        let count = segment.buckets.len();
-        let start = home(position.window(segment.depth), count.max(1));
-        (0..count).take_while(|step| segment.buckets[(start + step) % count].is_full()).count() + 1
-    }
-}
-
-impl Root {
-    /// The entry of the other half of what a position's segment was split from.
-    fn sibling(&self, position: Position) -> usize {
-        let entry = self.entry(position);
-        self.start(entry ^ self.span(entry))
+        let Some(Segment { array, depth }) = self.segment(position) else { return 0 };
+        let count = array.count();
+        let start = home(position.window(depth), count.max(1));
+        let is_full = |step: &usize| self.arrays.bucket(array, (start + step) % count).is_full();
+        (0..count).take_while(is_full).count() + 1
     }
 }

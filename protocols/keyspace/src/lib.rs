@@ -21,6 +21,8 @@
 
 #![deny(unsafe_code)]
 
+mod arrays;
+mod bucket;
 mod db;
 mod due;
 mod heap;

@@ -1,4 +1,4 @@
-//! The memory that records lie in: the only unsafe code of this crate.
+//! The memory that records and the index's buckets lie in: the only unsafe code of this crate.
 //!
 //! ```text
 //! region 0, 64 MiB of addresses                     region 1
@@ -8,6 +8,9 @@
 //! A region is taken from the system as addresses; memory comes to it where it is touched, and goes
 //! chunk by chunk. So there are few regions, and finding a record's address reads a table that the
 //! first-level cache holds.
+//!
+//! Buckets are numbers of which all bits are a value, so that memory is one whatever is in it, and are
+//! lent out as such.
 //!
 //! A record starts with a header of eight bytes, four of which, the access word, are written when
 //! the record is read. So the rest of the record is lent out as plain slices, and the header never
@@ -56,7 +59,7 @@ pub(crate) const HEADER_BYTES: usize = 8;
 /// Where in a header the access word is.
 const ACCESS_AT: usize = 4;
 
-/// 64 MiB of addresses.
+/// 64 MiB of addresses, aligned as pages are.
 #[derive(Debug)]
 struct Region(NonNull<u8>);
 
@@ -83,6 +86,17 @@ impl Region {
         }
         let _ = is_first;
         Region(NonNull::new(start.cast()).expect("the system maps nothing at zero"))
+    }
+
+    /// Gives the memory of whole pages back to the system: `bytes` from `at` on, which nobody needs.
+    /// They are zeros afterwards.
+    fn release(&mut self, at: usize, bytes: usize) {
+        assert!(at <= REGION_BYTES && bytes <= REGION_BYTES - at);
+        let start = self.0.as_ptr().wrapping_add(at).cast();
+        // SAFETY: within the region, which is borrowed for this alone; any content is good for what
+        // nothing is in, zeros too.
+        let released = unsafe { madvise(start, bytes, Advice::LinuxDontNeed) };
+        debug_assert!(released.is_ok());
     }
 }
 
@@ -134,12 +148,8 @@ impl Space {
 
     /// Gives a chunk's memory back to the system. What is in it is lost.
     pub(crate) fn release(&mut self, chunk: usize) {
-        let start = self.address((chunk * CHUNK_BYTES / GRANULE) as u64);
-        // SAFETY: within a region, which is made of whole chunks, and which is borrowed for this alone; any content is
-        // good for what no record is in.
-        let released =
-            unsafe { madvise(start.as_ptr().cast(), CHUNK_BYTES, Advice::LinuxDontNeed) };
-        debug_assert!(released.is_ok());
+        let at = chunk % REGION_CHUNKS * CHUNK_BYTES;
+        self.regions[chunk / REGION_CHUNKS].release(at, CHUNK_BYTES);
     }
 
     /// Gives up all chunks from this one on, as far as whole regions go.
@@ -240,6 +250,82 @@ impl<'a> Place<'a> {
     }
 }
 
+/// Slots of a [`Bucket`].
+pub(crate) const BUCKET_SLOTS: usize = 8;
+
+/// A cache line of the index: eight slots in parts, which `bucket.rs` says the meaning of.
+#[derive(Clone, Debug, Default)]
+#[repr(C, align(64))]
+pub(crate) struct Bucket {
+    /// Four to a word.
+    pub(crate) tags: [u64; 2],
+    pub(crate) low: [u32; BUCKET_SLOTS],
+    pub(crate) high: [u16; BUCKET_SLOTS],
+}
+
+/// Bytes of a bucket, all of which are numbers.
+pub(crate) const BUCKET_BYTES: usize = 64;
+const _: () = assert!(size_of::<Bucket>() == BUCKET_BYTES);
+
+/// Buckets of a region.
+pub(crate) const REGION_BUCKETS: usize = REGION_BYTES / BUCKET_BYTES;
+
+/// Bytes of what the system takes back at once.
+const PAGE_BYTES: usize = 4096;
+
+/// Buckets by number, from 0 on. Those that were never written are zeros.
+#[derive(Debug, Default)]
+pub(crate) struct Buckets {
+    regions: Vec<Region>,
+}
+
+impl Buckets {
+    /// Makes sure that there are so many.
+    pub(crate) fn reach(&mut self, count: usize) {
+        while self.regions.len() * REGION_BUCKETS < count {
+            self.regions.push(Region::new(self.regions.is_empty()));
+        }
+    }
+
+    #[inline(always)]
+    fn address(&self, number: usize) -> NonNull<Bucket> {
+        let region = &self.regions[number / REGION_BUCKETS];
+        // SAFETY: an offset below `REGION_BYTES`, so within the region.
+        unsafe { region.0.cast::<Bucket>().add(number % REGION_BUCKETS) }
+    }
+
+    /// One of them.
+    #[inline(always)]
+    pub(crate) fn get(&self, number: usize) -> &Bucket {
+        // SAFETY: mapped, so initialised, if by zeros; aligned, as a region's start is; while it is
+        // lent the buckets are borrowed, so nobody writes to it.
+        unsafe { self.address(number).as_ref() }
+    }
+
+    /// One of them, to be changed.
+    #[inline(always)]
+    pub(crate) fn get_mut(&mut self, number: usize) -> &mut Bucket {
+        // SAFETY: as for `get`, and the buckets are borrowed for this alone.
+        unsafe { self.address(number).as_mut() }
+    }
+
+    /// Gives the memory of `count` buckets from `start` on, all of one region, back to the system, as
+    /// far as whole pages go. What is in them is lost.
+    pub(crate) fn release(&mut self, start: usize, count: usize) {
+        let at = start % REGION_BUCKETS * BUCKET_BYTES;
+        let first = at.next_multiple_of(PAGE_BYTES);
+        let end = (at + count * BUCKET_BYTES) / PAGE_BYTES * PAGE_BYTES;
+        if first < end {
+            self.regions[start / REGION_BUCKETS].release(first, end - first);
+        }
+    }
+
+    /// Gives up all of them from this number on, as far as whole regions go.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        self.regions.truncate(count.div_ceil(REGION_BUCKETS));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,6 +347,25 @@ mod tests {
         space.release(REGION_CHUNKS + 1);
         space.truncate(REGION_CHUNKS);
         assert_eq!(space.regions.len(), 1);
+    }
+
+    #[test]
+    fn buckets_keep_what_is_written_until_they_are_released() {
+        let mut buckets = Buckets::default();
+        buckets.reach(REGION_BUCKETS + 1);
+        assert_eq!(buckets.regions.len(), 2);
+        for number in [0, 1, 63, 64, 127, 128, REGION_BUCKETS - 1, REGION_BUCKETS] {
+            assert_eq!(buckets.get(number).low, [0; BUCKET_SLOTS]);
+            buckets.get_mut(number).low[7] = number as u32 + 1;
+        }
+        // Whole pages only: 64 to 127.
+        buckets.release(1, 127);
+        let kept = [0, 1, 63, 64, 127, 128, REGION_BUCKETS - 1, REGION_BUCKETS]
+            .map(|number| buckets.get(number).low[7]);
+        let last = REGION_BUCKETS as u32;
+        assert_eq!(kept, [1, 2, 64, 0, 0, 129, last, last + 1]);
+        buckets.truncate(REGION_BUCKETS);
+        assert_eq!(buckets.regions.len(), 1);
     }
 
     #[test]
