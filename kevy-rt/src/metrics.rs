@@ -55,10 +55,10 @@ macro_rules! metrics {
 
             /// Sets all of them to zero but those that say what is there now.
             pub fn reset(&self) {
-                let (depth, open) = (self.backlog_batches.get(), self.connections.get());
+                let now = [&self.backlog_batches, &self.connections, &self.buffer_bytes];
+                let kept = now.map(Counter::get);
                 $(self.$name.reset();)+
-                self.backlog_batches.set(depth);
-                self.connections.set(open);
+                now.iter().zip(kept).for_each(|(counter, value)| counter.set(value));
             }
         }
     };
@@ -101,6 +101,9 @@ metrics! {
     connections_received,
     /// Connections turned away.
     connections_rejected,
+    /// Bytes of buffers that the shard keeps to use them again: its reactor's, its batches', those of
+    /// large values.
+    buffer_bytes,
     /// Bytes received.
     bytes_in,
     /// Bytes sent.

@@ -80,6 +80,12 @@ pub(crate) fn take(bytes: usize) -> Option<Vec<u8>> {
         .or_else(|| SURPLUS.lock().unwrap_or_else(PoisonError::into_inner).take(bytes))
 }
 
+/// Bytes that this thread keeps.
+#[inline]
+pub(crate) fn kept_bytes() -> usize {
+    OWN.with_borrow(|own| own.bytes)
+}
+
 /// Keeps a buffer that is not needed any more, or frees it: a large one on a thread for that.
 pub(crate) fn give(mut buffer: Vec<u8>) {
     if buffer.capacity() < POOLED_BYTES {

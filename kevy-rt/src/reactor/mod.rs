@@ -152,6 +152,9 @@ pub(crate) trait Reactor: 'static {
     /// Drops the listeners: nobody can connect any more.
     fn stop_listening(&mut self);
 
+    /// Bytes of the buffers that it receives into, as far as they were used.
+    fn buffer_bytes(&self) -> usize;
+
     /// Wakes another shard of this process, which is parked, with the next [`Reactor::turn`] at
     /// the latest.
     fn wake(&mut self, shard: usize);

@@ -427,6 +427,10 @@ impl Reactor for PollReactor {
         self.acceptor.listeners.clear();
     }
 
+    fn buffer_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
     fn wake(&mut self, shard: usize) {
         self.process.wakers[shard].wake();
     }

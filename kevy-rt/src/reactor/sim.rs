@@ -245,6 +245,10 @@ impl Reactor for SimReactor {
         self.is_listening = false;
     }
 
+    fn buffer_bytes(&self) -> usize {
+        0
+    }
+
     fn wake(&mut self, _: usize) {
         self.wakes += 1;
     }

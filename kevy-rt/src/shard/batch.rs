@@ -67,7 +67,7 @@ pub(crate) enum Item<S: 'static, Socket> {
         ticket: Ticket<S>,
         /// Which of the parts.
         part: u16,
-        answer: PartOut,
+        answer: Box<PartOut>,
     },
     /// A connection that was accepted elsewhere and is to live here.
     Adopt(Option<Incoming<Socket>>),
@@ -139,6 +139,16 @@ impl<S: 'static, Socket> Batch<S, Socket> {
     /// Bytes of arguments in it, which its sender counts.
     pub(crate) fn argument_bytes(&self) -> usize {
         self.bytes.len() + self.large.iter().map(|large| large.len()).sum::<usize>()
+    }
+
+    /// Bytes of memory of its buffers.
+    #[inline]
+    pub(crate) fn memory(&self) -> usize {
+        self.bytes.capacity()
+            + self.replies.capacity()
+            + self.items.capacity() * size_of::<Item<S, Socket>>()
+            + self.spans.capacity() * size_of::<Span>()
+            + self.hashes.capacity() * size_of::<u64>()
     }
 
     /// Whether it is worth keeping for reuse.

@@ -17,6 +17,7 @@ use crate::conn::{Closing, Conn, ConnId, Stall};
 use crate::cx::{Cx, Server};
 use crate::hash::KeyHasher;
 use crate::mesh::Mesh;
+use crate::pool;
 use crate::reactor::{Event, Reactor};
 use crate::shared::Out;
 use crate::sys::thread_cpu_ns;
@@ -185,6 +186,8 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         let time = self.reactor.now();
         let metrics = &self.engine.server.metrics;
         metrics.turns.add(1);
+        let kept = self.engine.outbox.pooled_bytes() + pool::kept_bytes();
+        metrics.buffer_bytes.set((kept + self.reactor.buffer_bytes()) as u64);
         self.clock.turn_starts(time.steady_ns, metrics);
         self.engine.begin(time.unix_ms);
     }

@@ -40,6 +40,8 @@ pub(crate) struct Outbox<S: 'static, Socket> {
     lanes: Vec<Lane<S, Socket>>,
     #[expect(clippy::vec_box, reason = "they travel boxed, and come back so")]
     pool: Vec<Box<Batch<S, Socket>>>,
+    /// Bytes of the pool's buffers.
+    pooled_bytes: usize,
     /// Lanes with a batch.
     filled: Vec<usize>,
     /// Connections that wait in any lane.
@@ -50,7 +52,7 @@ impl<S: 'static, Socket> Outbox<S, Socket> {
     pub(crate) fn new(shards: usize) -> Self {
         let lane = |_| Lane { batch: None, open: 0, open_bytes: 0, waiting: VecDeque::new() };
         let lanes = (0..shards).map(lane).collect();
-        Outbox { lanes, pool: Vec::new(), filled: Vec::new(), waiting: 0 }
+        Outbox { lanes, pool: Vec::new(), pooled_bytes: 0, filled: Vec::new(), waiting: 0 }
     }
 
     /// Whether a request for `target` may be taken.
@@ -87,7 +89,9 @@ impl<S: 'static, Socket> Outbox<S, Socket> {
         let lane = &mut self.lanes[target];
         lane.batch.get_or_insert_with(|| {
             self.filled.push(target);
-            self.pool.pop().unwrap_or_default()
+            let batch = self.pool.pop().unwrap_or_default();
+            self.pooled_bytes -= batch.memory();
+            batch
         })
     }
 
@@ -136,10 +140,17 @@ impl<S: 'static, Socket> Outbox<S, Socket> {
     pub(crate) fn recycle(&mut self, mut batch: Box<Batch<S, Socket>>) {
         if self.pool.len() < POOL && batch.is_small() {
             batch.clear();
+            self.pooled_bytes += batch.memory();
             self.pool.push(batch);
         } else {
             batch.free();
         }
+    }
+
+    /// Bytes of memory of the batches that are kept.
+    #[inline]
+    pub(crate) fn pooled_bytes(&self) -> usize {
+        self.pooled_bytes
     }
 
     /// Hands this turn's batches to the mesh; answers how many there were.

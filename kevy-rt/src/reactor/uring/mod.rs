@@ -413,6 +413,10 @@ impl Reactor for UringReactor {
         }
     }
 
+    fn buffer_bytes(&self) -> usize {
+        self.ring.buffer_bytes()
+    }
+
     fn wake(&mut self, shard: usize) {
         match self.rings.get(shard) {
             Some(ring) => self.ring.message(ring, shard as u32),

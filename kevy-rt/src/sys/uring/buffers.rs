@@ -90,6 +90,8 @@ pub(super) struct Buffers {
     states: Vec<Buffer>,
     tail: u16,
     has_returned: bool,
+    /// Buffers that the kernel ever put something in, from the first one on.
+    filled: usize,
 }
 
 impl Buffers {
@@ -104,6 +106,7 @@ impl Buffers {
             states: vec![Buffer::default(); count],
             tail: 0,
             has_returned: false,
+            filled: 0,
         };
         let queue = buffers.queue.start.as_ptr() as u64;
         let flags = if pool.is_incremental { INCREMENTAL } else { 0 };
@@ -125,6 +128,7 @@ impl Buffers {
         state.head += len;
         state.lent += 1;
         state.is_over = !(self.pool.is_incremental && cqueue::buffer_more(flags));
+        self.filled = self.filled.max(usize::from(buffer) + 1);
         Some(Chunk { buffer, start, len })
     }
 
@@ -134,6 +138,11 @@ impl Buffers {
         // SAFETY: `take` saw to it that the chunk lies in its buffer. The kernel wrote it, and
         // writes there again only after `offer`, for which the chunk has to be given up.
         unsafe { std::slice::from_raw_parts(start, chunk.len as usize) }
+    }
+
+    /// Bytes of memory of the buffers that were ever used.
+    pub(super) fn memory(&self) -> usize {
+        self.filled * self.pool.buffer_bytes as usize
     }
 
     /// Takes a chunk back; with the last one the kernel may use its buffer again.

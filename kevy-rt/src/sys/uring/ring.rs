@@ -333,6 +333,12 @@ impl Ring {
         self.buffers.bytes(chunk)
     }
 
+    /// Bytes of memory of the receive buffers that were ever used.
+    #[inline]
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        self.buffers.memory()
+    }
+
     /// Takes a chunk back, so that its buffer is used again.
     #[inline]
     pub(crate) fn give_back(&mut self, chunk: Chunk) {
