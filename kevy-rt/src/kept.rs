@@ -1,8 +1,9 @@
 //! A request's arguments that outlive the buffer they came in: kept until the request may run, or on
 //! their way to another shard.
 
+use std::ops::Range;
+
 use crate::args::{Args, Span};
-use crate::commands::KeyRange;
 use crate::input::GATHER_BYTES;
 use crate::shared::{Shared, Value};
 
@@ -21,40 +22,16 @@ pub(crate) struct Kept {
 impl Kept {
     /// All of a request.
     pub(crate) fn new(args: Args<'_>) -> Self {
-        let mut kept = Kept::with_room(args);
-        kept.range(args, 0, args.len());
+        let mut kept = Kept::default();
+        kept.take(args, 0..args.len());
         kept.hashes.extend_from_slice(args.hashes());
         kept
     }
 
-    /// An empty one with room for a small request.
-    fn with_room(args: Args<'_>) -> Self {
-        let small = args.spans().iter().filter(|span| span.large_index().is_none());
-        let bytes = small.map(|span| span.len as usize).filter(|&len| len < GATHER_BYTES).sum();
-        Kept {
-            bytes: Vec::with_capacity(bytes),
-            spans: Vec::with_capacity(args.len()),
-            large: Vec::new(),
-            hashes: Vec::with_capacity(args.hashes().len()),
-        }
-    }
-
-    /// Takes in a request narrowed to some of its keys: what precedes the keys, the arguments of
-    /// those that `is_mine` says, and what follows the keys.
-    pub(crate) fn narrow(
-        &mut self,
-        args: Args<'_>,
-        range: KeyRange,
-        is_mine: impl Fn(usize) -> bool,
-    ) {
-        let kept = self;
-        kept.range(args, 0, range.first as usize);
-        for (key, &hash) in args.hashes().iter().enumerate().filter(|(key, _)| is_mine(*key)) {
-            let start = range.start_of(key);
-            kept.range(args, start, start + range.step as usize);
-            kept.hashes.push(hash);
-        }
-        kept.range(args, range.end(args.len()), args.len());
+    /// Adds arguments that belong to a key.
+    pub(crate) fn take_key(&mut self, args: Args<'_>, positions: Range<usize>, hash: u64) {
+        positions.for_each(|position| self.push(args, position));
+        self.hashes.push(hash);
     }
 
     /// Empties it to be used again. `None` if its buffers are too large for that.
@@ -76,23 +53,31 @@ impl Kept {
         self.hashes.push(hash);
     }
 
-    /// The arguments from `start` to `end`.
-    fn range(&mut self, args: Args<'_>, start: usize, end: usize) {
-        for index in start..end {
-            let Some(value) = args.value(index) else { return };
-            let shared = match value {
-                Value::Shared(shared) => Some(shared.clone()),
-                // One copy here, and whoever stores it keeps what it gets.
-                Value::Slice(bytes) if bytes.len() >= GATHER_BYTES => Some(Shared::copy_of(bytes)),
-                Value::Slice(_) => None,
-            };
-            if let Some(shared) = shared {
-                self.spans.push(Span::large(self.large.len(), shared.len()));
-                self.large.push(shared);
-            } else {
-                self.spans.push(Span::new(self.bytes.len(), value.len()));
-                self.bytes.extend_from_slice(value.bytes());
-            }
+    /// Adds the arguments at these positions.
+    pub(crate) fn take(&mut self, args: Args<'_>, positions: Range<usize>) {
+        let spans = &args.spans()[positions.clone()];
+        let small = spans.iter().filter(|span| span.large_index().is_none());
+        let bytes = small.map(|span| span.len as usize).filter(|&len| len < GATHER_BYTES).sum();
+        self.spans.reserve(spans.len());
+        self.bytes.reserve(bytes);
+        positions.for_each(|position| self.push(args, position));
+    }
+
+    #[inline]
+    fn push(&mut self, args: Args<'_>, position: usize) {
+        let Some(value) = args.value(position) else { return };
+        let shared = match value {
+            Value::Shared(shared) => Some(shared.clone()),
+            // One copy here, and whoever stores it keeps what it gets.
+            Value::Slice(bytes) if bytes.len() >= GATHER_BYTES => Some(Shared::copy_of(bytes)),
+            Value::Slice(_) => None,
+        };
+        if let Some(shared) = shared {
+            self.spans.push(Span::large(self.large.len(), shared.len()));
+            self.large.push(shared);
+        } else {
+            self.spans.push(Span::new(self.bytes.len(), value.len()));
+            self.bytes.extend_from_slice(value.bytes());
         }
     }
 

@@ -133,16 +133,20 @@ impl Socket {
             && word & 1 == 0
             && let Some(out) = self.sending.take()
         {
-            pipe.to_client.extend(out.pieces().flatten());
+            out.pieces().for_each(|piece| pipe.to_client.extend_from_slice(piece));
             happened.push_back(Happened::Sent(self.conn, out));
         }
         if !self.is_reading || self.is_end_told || word & 2 == 0 {
             return;
         }
         if !pipe.to_server.is_empty() {
-            let chunk = chunk.min(pipe.to_server.len());
-            happened
-                .push_back(Happened::Received(self.conn, pipe.to_server.drain(..chunk).collect()));
+            let (first, second) = pipe.to_server.as_slices();
+            let arrived: Vec<u8> = match chunk.checked_sub(first.len()) {
+                None => first[..chunk].into(),
+                Some(rest) => [first, &second[..rest.min(second.len())]].concat(),
+            };
+            pipe.to_server.drain(..arrived.len());
+            happened.push_back(Happened::Received(self.conn, arrived));
         } else if pipe.is_ended {
             self.is_end_told = true;
             happened.push_back(Happened::Ended(self.conn));

@@ -783,7 +783,8 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             writer.whole(args);
             let ticket = writer.ticket(id, number, call);
             let answer = self.parts.pop().unwrap_or_default();
-            self.outbox.push(owner, Item::Part { ticket, part: owner as u16, answer });
+            self.outbox
+                .push(owner, Item::Part { ticket, part: owner as u16, answer: Box::new(answer) });
         }
         let mut own = self.parts.pop().unwrap_or_default();
         self.run_part(call, Some(&facts), args, &mut own);
@@ -847,7 +848,6 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             if burst.len() > 1 {
                 let keys = burst.iter().flat_map(|item| batch.keys(item));
                 prefetch_all(&self.store, keys);
-                self.prefetch_own(burst);
             }
             let at = Cell::new(0);
             let mark = Cell::new(Mark::default());
@@ -928,7 +928,6 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
 
     /// Hands the replies of a batch that came home to their connections.
     pub(crate) fn take_home(&mut self, source: usize, batch: &mut Batch<C::Store, Socket>) {
-        self.prefetch_own(&batch.items);
         let mut start = Mark::default();
         for item in batch.items.drain(..) {
             match item {
@@ -949,7 +948,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 Item::Part { ticket, part, answer } => {
                     let lent = self.server.conns.borrow_mut().lend(ticket.conn);
                     if let Some(mut conn) = lent {
-                        self.finish_part(&mut conn, ticket.number, part as usize, answer);
+                        self.finish_part(&mut conn, ticket.number, part as usize, *answer);
                         self.touched.push(ticket.conn);
                         self.server.conns.borrow_mut().give_back(conn);
                     }
@@ -967,7 +966,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
 const SEAM_BYTES: usize = 512;
 
 /// Emptied parts that are kept, and as many arguments of parts.
-pub(super) const KEPT_PARTS: usize = 256;
+pub(super) const KEPT_PARTS: usize = 1024;
 
 /// Output buffers that are kept for reuse, and the largest that is.
 const KEPT_OUTPUTS: usize = 64;

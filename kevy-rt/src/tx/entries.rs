@@ -43,11 +43,14 @@ impl Access {
     }
 }
 
+/// Keys by hash with what is wanted of each: mostly few.
+pub(crate) type Wanted = SmallVec<[(u64, Access); 4]>;
+
 /// What an entry wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Intents {
     /// Keys by hash, each once.
-    Keys(Vec<(u64, Access)>),
+    Keys(Wanted),
     /// The whole shard.
     Whole(Access),
 }
@@ -59,7 +62,7 @@ impl Intents {
     }
 
     /// Keys with the access that each needs.
-    pub(crate) fn mixed(mut keys: Vec<(u64, Access)>) -> Self {
+    pub(crate) fn mixed(mut keys: Wanted) -> Self {
         // The stronger one of a key comes first and stays.
         keys.sort_unstable_by(|a, b| (a.0, b.1).cmp(&(b.0, a.1)));
         keys.dedup_by_key(|key| key.0);
@@ -284,7 +287,7 @@ impl Entries {
     pub(crate) fn disclaim(&mut self, id: EntryId) {
         let stamp = self.stamp(id);
         self.remove(id);
-        let again = self.insert(stamp, Intents::Keys(Vec::new()), true);
+        let again = self.insert(stamp, Intents::Keys(Wanted::new()), true);
         debug_assert!(again == id);
     }
 
@@ -443,8 +446,9 @@ mod tests {
 
     #[test]
     fn a_key_wanted_twice_is_wanted_once_and_exclusively() {
-        let keys = vec![(4, Access::Shared), (4, Access::Exclusive), (1, Access::Shared)];
-        let expected = vec![(1, Access::Shared), (4, Access::Exclusive)];
+        let keys = [(4, Access::Shared), (4, Access::Exclusive), (1, Access::Shared)];
+        let keys = Wanted::from_slice(&keys);
+        let expected = Wanted::from_slice(&[(1, Access::Shared), (4, Access::Exclusive)]);
         assert_eq!(Intents::mixed(keys), Intents::Keys(expected));
     }
 }

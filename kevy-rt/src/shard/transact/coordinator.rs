@@ -12,7 +12,7 @@ use crate::kept::Kept;
 use crate::shard::batch::{Call, Item};
 use crate::shard::run::{Engine, KEPT_PARTS};
 use crate::shared::{Mark, Out};
-use crate::tx::entries::{EntryId, Intents};
+use crate::tx::entries::{EntryId, Intents, Wanted};
 use crate::tx::fault::{self, Fault};
 use crate::tx::hop::{Hop, Work};
 use crate::tx::stamp::Stamp;
@@ -61,6 +61,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             if owner == me {
                 continue;
             }
+            let intents = intents.map(Box::new);
             let is_last_owner = others == 1;
             let (tx, visit) = (number, visit as u16);
             let bytes = transaction.visits[visit as usize].bytes;
@@ -119,14 +120,16 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let transaction = self.transactions.running[tx as usize].as_mut().expect("it runs");
         let (order, conn) = (transaction.order, transaction.conn);
         let visits = transaction.visits.iter().filter(|visit| !visit.is_last_owner);
-        let fixes: Vec<(u16, EntryId)> =
-            visits.filter_map(|visit| Some((visit.owner, visit.entry?))).collect();
-        for (owner, entry) in fixes {
+        let mut own = None;
+        for (owner, entry) in visits.filter_map(|visit| Some((visit.owner, visit.entry?))) {
             if owner == me {
-                self.fix_entry(entry, order);
+                own = Some(entry);
             } else {
                 self.outbox.push_free(owner as usize, Item::Fix { entry, order });
             }
+        }
+        if let Some(entry) = own {
+            self.fix_entry(entry, order);
         }
         self.order_is_known(conn, tx, false);
     }
@@ -258,7 +261,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let mut hashes = Vec::with_capacity(plan.part_of.len());
         let errands = parts.into_iter().enumerate().map(|(part, (owner, args))| {
             let is_loose = fault::is_on(Fault::LooseGather) && !call.command.info.write;
-            let intents = is_loose.then(|| Intents::Keys(Vec::new()));
+            let intents = is_loose.then(|| Intents::Keys(Wanted::new()));
             hashes.extend_from_slice(args.args().hashes());
             let answer = self.parts.pop().unwrap_or_default();
             let work = Work::Part { call, args, part: part as u16, answer };

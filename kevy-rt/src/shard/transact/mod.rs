@@ -22,8 +22,7 @@ use smallvec::SmallVec;
 
 use crate::commands::Commands;
 use crate::conn::ConnId;
-use crate::shard::batch::{Call, Item, Keys};
-use crate::shard::plan::prefetch_all;
+use crate::shard::batch::{Call, Item};
 use crate::shard::run::Engine;
 use crate::shared::Out;
 use crate::tx::entries::{EntryId, Intents};
@@ -41,17 +40,16 @@ pub(crate) struct Schedule<S: 'static> {
     tx: u32,
     visit: u16,
     /// What it wants; `None` if that is what its hop's request names.
-    intents: Option<Intents>,
+    intents: Option<Box<Intents>>,
     /// Whether every other owner is scheduled: then this one's stamp is the order.
     is_last_owner: bool,
     hop: Option<Hop<S>>,
 }
 
 impl<S> Schedule<S> {
-    /// The keys of a hop that may run at once, by hash, and their scope.
+    /// The keys of its hop, by hash, and their scope. It runs now or within a round trip.
     pub(crate) fn keys(&self) -> (&[u64], u64) {
-        let hop = self.hop.as_ref().filter(|_| self.is_last_owner);
-        hop.map_or((&[], 0), Hop::keys)
+        self.hop.as_ref().map_or((&[], 0), Hop::keys)
     }
 }
 
@@ -112,7 +110,7 @@ struct Transaction<S: 'static> {
     /// Its number in the connection's reply queue.
     number: u64,
     call: Call<S>,
-    visits: SmallVec<[Visit; 2]>,
+    visits: SmallVec<[Visit; 4]>,
     /// Owners whose stamps are to come.
     unscheduled: usize,
     order: Stamp,
@@ -166,29 +164,6 @@ struct Errand<S: 'static> {
 }
 
 impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
-    /// Asks for the memory that hops which are here need, and whose order comes with this mail.
-    pub(in crate::shard) fn prefetch_own(&self, items: &[Item<C::Store, Socket>]) {
-        let tx = &self.transactions;
-        if tx.entries == 0 {
-            return;
-        }
-        let me = self.server.place.shard as u16;
-        let entries = items.iter().filter_map(|item| match item {
-            Item::Fix { entry, .. } => Some(*entry),
-            Item::Scheduled { tx: number, .. } | Item::Ran { tx: number, .. } => {
-                let visits = &tx.running.get(*number as usize)?.as_ref()?.visits;
-                visits.iter().find(|visit| visit.owner == me)?.entry
-            }
-            _ => None,
-        });
-        let keys = entries.flat_map(|entry| {
-            let waiting = tx.waiting.get(entry.0 as usize).and_then(Option::as_ref);
-            let hop = waiting.and_then(|waiting| waiting.hops.first());
-            Keys::of(hop.map_or((&[], 0), Hop::keys))
-        });
-        prefetch_all(&self.store, keys);
-    }
-
     /// Takes in what another shard has to say of a transaction, and goes on with what that lets go
     /// on.
     pub(in crate::shard) fn take_item(&mut self, source: usize, item: Item<C::Store, Socket>) {

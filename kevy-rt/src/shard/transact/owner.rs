@@ -10,7 +10,7 @@ use crate::kept::Kept;
 use crate::shard::batch::{Call, Item};
 use crate::shard::run::{Engine, survive_panic};
 use crate::shared::Out;
-use crate::tx::entries::{Access, EntryId, Intents};
+use crate::tx::entries::{Access, EntryId, Intents, Wanted};
 use crate::tx::fault::{self, Fault};
 use crate::tx::hop::{Hop, Work};
 use crate::tx::stamp::Stamp;
@@ -72,7 +72,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     ) -> EntryId {
         let mut entries = self.server.entries.borrow_mut();
         let is_released = fault::is_on(Fault::EarlyRelease);
-        let intents = if is_released { Intents::Keys(Vec::new()) } else { intents };
+        let intents = if is_released { Intents::Keys(Wanted::new()) } else { intents };
         let entry = entries.insert(stamp, intents, is_fixed);
         if hop.is_some() {
             entries.add_hop(entry);
@@ -101,6 +101,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         schedule: Schedule<C::Store>,
     ) -> Item<C::Store, Socket> {
         let Schedule { coordinator, tx, visit, intents, is_last_owner, hop } = schedule;
+        let intents = intents.map(|intents| *intents);
         if hop.as_ref().is_some_and(|hop| !self.admits_hop(hop)) {
             let stamp = Stamp::default();
             return Item::Scheduled { tx, visit, entry: None, stamp, is_refused: true };
@@ -142,7 +143,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     pub(super) fn wanted(intents: Option<Intents>, hop: Option<&Hop<C::Store>>) -> Intents {
         intents.unwrap_or_else(|| match hop.and_then(|hop| hop.works.first()) {
             Some((_, Work::Part { call, args, .. })) => Self::intents(*call, args.args()),
-            _ => Intents::Keys(Vec::new()),
+            _ => Intents::Keys(Wanted::new()),
         })
     }
 

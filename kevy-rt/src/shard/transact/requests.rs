@@ -16,8 +16,9 @@ use crate::wire::{Outcome, Refusal};
 /// Transactions of one connection whose orders aren't known, at most: each request behind them looks
 /// at all of them.
 ///
-/// Smaller: a deep pipeline of them waits for round trips. Larger: it takes longer to look.
-const UNFIXED: usize = 64;
+/// Smaller: a deep pipeline of them waits for round trips. Larger: it takes longer to look, and what
+/// many connections have open at once leaves the caches.
+const UNFIXED: usize = 8;
 
 impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     /// What comes before a request of a connection in an unusual state, or before a barrier.

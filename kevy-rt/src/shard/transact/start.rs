@@ -11,7 +11,7 @@ use crate::shard::batch::Call;
 use crate::shard::plan::{Known, Plan, Where};
 use crate::shard::run::{Engine, answer};
 use crate::shared::Out;
-use crate::tx::entries::{Access, Intents};
+use crate::tx::entries::{Access, Intents, Wanted};
 use crate::tx::fault::{self, Fault};
 use crate::tx::queue::{self, Queue, Step, Watching};
 use crate::tx::task::{Hub, Task, TxStart};
@@ -253,12 +253,13 @@ fn has_whole_keys(route: Route, args: Args<'_>) -> bool {
 
 /// What is wanted of each owner.
 pub(super) fn by_owner(wants: impl Iterator<Item = (u16, u64, Access)>) -> Vec<(u16, Intents)> {
-    let mut owners: Vec<(u16, Vec<(u64, Access)>)> = Vec::new();
+    let mut owners: Vec<(u16, Wanted)> = Vec::new();
     for (owner, hash, access) in wants {
-        match owners.iter_mut().find(|(other, _)| *other == owner) {
-            Some((_, keys)) => keys.push((hash, access)),
-            None => owners.push((owner, vec![(hash, access)])),
-        }
+        let at = owners.iter().position(|(other, _)| *other == owner).unwrap_or_else(|| {
+            owners.push((owner, Wanted::new()));
+            owners.len() - 1
+        });
+        owners[at].1.push((hash, access));
     }
     owners.into_iter().map(|(owner, keys)| (owner, Intents::mixed(keys))).collect()
 }
@@ -271,19 +272,19 @@ pub(in crate::shard) fn parts_of(
     owners: &[u16],
     spare: &mut Vec<Kept>,
 ) -> (PartPlan, Vec<(u16, Kept)>) {
-    let (mut shards, mut plan) = (Vec::new(), PartPlan::default());
-    for owner in owners {
-        let part = shards.iter().position(|shard| shard == owner).unwrap_or_else(|| {
-            shards.push(*owner);
-            shards.len() - 1
+    let (mut parts, mut plan) = (Vec::<(u16, Kept)>::new(), PartPlan::default());
+    let after = range.end(args.len())..args.len();
+    for (key, (&owner, &hash)) in owners.iter().zip(args.hashes()).enumerate() {
+        let part = parts.iter().position(|(other, _)| *other == owner).unwrap_or_else(|| {
+            let mut kept = spare.pop().unwrap_or_default();
+            kept.take(args, 0..range.first as usize);
+            parts.push((owner, kept));
+            parts.len() - 1
         });
+        let start = range.start_of(key);
+        parts[part].1.take_key(args, start..start + range.step as usize, hash);
         plan.part_of.push(part as u16);
     }
-    let narrowed = |(part, &owner): (usize, &u16)| {
-        let mut kept = spare.pop().unwrap_or_default();
-        kept.narrow(args, range, |key| usize::from(plan.part_of[key]) == part);
-        (owner, kept)
-    };
-    let parts = shards.iter().enumerate().map(narrowed).collect();
+    parts.iter_mut().for_each(|(_, kept)| kept.take(args, after.clone()));
     (plan, parts)
 }
