@@ -228,6 +228,7 @@ mod tests {
             startup: 10 * MB,
             dataset: 100 * MB,
             clients: MB,
+            buffers: 0,
             unused: 5 * MB,
             resident: 120 * MB,
             peak: 121 * MB,
