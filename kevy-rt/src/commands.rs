@@ -4,12 +4,13 @@
 //! A [`Command`] is a constant record of function pointers that `#[commands]` writes. It knows the
 //! store and not the wire, so an owner runs a request of any port through the same functions.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 
 use crate::args::{Args, Key, MANY};
 use crate::cx::Cx;
 use crate::gather::{PartOut, Plan};
 use crate::hash::KeyHasher;
+use crate::metrics::Scrape;
 use crate::shared::Out;
 use crate::table::Table;
 use crate::tx::task::{Task, TxStart};
@@ -343,6 +344,13 @@ pub trait Store: Sized + 'static {
         scope
     }
 
+    /// Tells what it counts, whenever somebody looks at the server's metrics: this shard's share of
+    /// it, since samples of the same name and labels add up over the shards. What is the same on all
+    /// of them the first shard tells.
+    fn observe(&self, cx: &Cx<'_>, scrape: &mut Scrape) {
+        let _ = (cx, scrape);
+    }
+
     /// Brings a key up to date: if its time is over it is removed now, which is a change.
     fn settle(&mut self, cx: &Cx<'_>, key: Key<'_>) {
         let _ = (cx, key);
@@ -443,6 +451,7 @@ pub struct Port<S: 'static> {
     pub name: &'static str,
     /// Its commands.
     pub table: Table<S>,
+    pub(crate) wire: TypeId,
     pub(crate) parse: fn(&[u8], &mut Resume, &ParseLimits, &mut Burst, &mut Out, u64) -> bool,
     pub(crate) refuse: fn(Refusal, u64, &mut Out),
     pub(crate) outcome: fn(Outcome, u64, &mut Out),
@@ -459,6 +468,7 @@ impl<S: 'static> Port<S> {
         Port {
             name,
             table,
+            wire: TypeId::of::<W>(),
             parse: parse::<W>,
             refuse: refuse::<W>,
             outcome: |outcome, scope, out| {

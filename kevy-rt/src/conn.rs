@@ -158,6 +158,9 @@ impl Unfixed {
 pub(crate) enum Closing {
     /// It isn't.
     No,
+    /// The last request that it will run was taken: nothing behind it is read, and it is closed once
+    /// that one is through.
+    AfterRequest,
     /// No further request is run; it is closed when all that it is owed was sent.
     AfterFlush,
     /// At once.
@@ -252,6 +255,12 @@ impl Conn {
     /// Whether it is owed nothing.
     pub(crate) fn is_settled(&self) -> bool {
         self.queue.is_empty() && self.out.is_empty() && !self.is_sending
+    }
+
+    /// Whether a request that was taken may run.
+    #[inline]
+    pub(crate) fn may_run(&self) -> bool {
+        self.closing <= Closing::AfterRequest
     }
 
     pub(crate) fn close(&mut self, how: Closing) {

@@ -3,6 +3,7 @@
 //! [`Server`] is one per shard and knows no protocol. What concerns all shards is asked of each of
 //! them by a command of route `all, loose`, so nothing here is locked.
 
+use std::any::TypeId;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,11 +12,13 @@ use crate::commands::{CommandInfo, Place};
 use crate::conn::{ConnFacts, ConnTable, ConnView};
 use crate::hash::{GOLDEN, mixed};
 use crate::limits::Limits;
-use crate::metrics::{CommandStats, Metrics};
+use crate::metrics::own::Registry;
+use crate::metrics::{CommandStats, Counter, Durations, Metrics, Own};
 use crate::runtime::Process;
 use crate::tx::entries::Entries;
 use crate::tx::fault::{self, Fault};
 use crate::tx::watch::Changes;
+use crate::wire::Wire;
 
 /// The surroundings of one request.
 #[derive(Clone, Copy)]
@@ -51,11 +54,26 @@ impl<'a> Cx<'a> {
         self.conn
     }
 
+    /// This shard's metrics of the type `M`, which [`metrics!`](crate::metrics!) declared.
+    #[inline]
+    pub fn own<M: Own>(&self) -> &'a M {
+        self.server.own.get()
+    }
+
     /// This shard.
     #[inline]
     pub fn server(&self) -> &'a Server {
         self.server
     }
+}
+
+/// What one shard sent another.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// Batches, answers not counted.
+    pub batches: Counter,
+    /// Requests, and the like, that were in them.
+    pub items: Counter,
 }
 
 /// One shard, as handlers see it.
@@ -66,6 +84,12 @@ pub struct Server {
     pub(crate) limits: Cell<Limits>,
     pub(crate) metrics: Metrics,
     pub(crate) stats: Vec<CommandStats>,
+    /// How long requests took, of a sample.
+    pub(crate) latency: Durations,
+    /// What was sent to each shard.
+    pub(crate) sent: Vec<Sent>,
+    /// The metrics of sets.
+    pub(crate) own: Registry,
     pub(crate) random: Cell<u64>,
     /// What is wanted of this shard's keys.
     pub(crate) entries: RefCell<Entries>,
@@ -94,6 +118,9 @@ impl Server {
             limits: Cell::new(limits),
             metrics: Metrics::default(),
             stats: process.commands.iter().map(|_| Default::default()).collect(),
+            latency: Durations::default(),
+            sent: (0..place.shards).map(|_| Sent::default()).collect(),
+            own: Registry::default(),
             random: Cell::new(seed),
             entries: RefCell::default(),
             changes: Changes::default(),
@@ -152,9 +179,37 @@ impl Server {
         &self.metrics
     }
 
+    /// How long this shard's requests took, from their arrival until their replies were sent, of a
+    /// sample of them.
+    pub fn latency(&self) -> &Durations {
+        &self.latency
+    }
+
+    /// What this shard sent another one.
+    pub fn sent_to(&self, shard: usize) -> &Sent {
+        &self.sent[shard]
+    }
+
     /// Every command of every port with its counters on this shard.
     pub fn commands(&self) -> impl Iterator<Item = (&'static CommandInfo, &CommandStats)> {
-        self.process.commands.iter().copied().zip(&self.stats)
+        self.commands_by_port().map(|(_, command, stats)| (command, stats))
+    }
+
+    /// The same with the port's name before each.
+    pub fn commands_by_port(
+        &self,
+    ) -> impl Iterator<Item = (&'static str, &'static CommandInfo, &CommandStats)> {
+        let commands = self.process.commands.iter().zip(&self.stats);
+        commands.map(|(served, stats)| (served.port, served.info, stats))
+    }
+
+    /// Every command of the ports that speak `W`.
+    pub fn commands_over<W: Wire>(
+        &self,
+    ) -> impl Iterator<Item = (&'static CommandInfo, &CommandStats)> {
+        let commands = self.process.commands.iter().zip(&self.stats);
+        let commands = commands.filter(|(served, _)| served.wire == TypeId::of::<W>());
+        commands.map(|(served, stats)| (served.info, stats))
     }
 
     /// Calls `see` with each connection of this shard, as of the last turn.

@@ -35,7 +35,8 @@
 //! - [`Tx`]: handlers over several shards; how transactions work, `tx/mod.rs` says. [`Changes`]: where a
 //!   store tells of what it changes, for keys that are watched.
 //! - [`Cx`], [`Server`], [`Process`]: what a handler may ask of the runtime.
-//! - [`Limits`], [`Metrics`]: bounds and counters.
+//! - [`Limits`], [`Metrics`]: bounds and counters. [`metrics!`]: counters of one's own; [`Scrape`]: all
+//!   of them, in one form.
 //! - [`free_later`]: a thread for what takes long to drop.
 //! - [`sim`]: the same server on one thread, from a seed, with a clock that a test turns.
 
@@ -80,14 +81,19 @@ pub use commands::{
     SessionFn, SessionState, Store, TxKeys,
 };
 pub use conn::{ConnFacts, ConnView, Peer};
-pub use cx::{Cx, Server};
+pub use cx::{Cx, Sent, Server};
 pub use gather::{Carried, Carry, PartOut, Plan};
 pub use hash::KeyHasher;
 pub use kevy_rt_macros::{command, commands};
 pub use limits::Limits;
 #[doc(hidden)]
 pub use mesh::{Mesh, Published};
-pub use metrics::{CommandStats, Counter, Metrics};
+#[doc(hidden)]
+pub use metrics::own::tell as tell_metric;
+pub use metrics::{
+    CommandStats, Counter, Distribution, Durations, Family, Gauge, Histogram, Kind, Label,
+    Labelled, Labels, MetricCell, Metrics, Observe, Own, Sample, Scrape,
+};
 pub use reaper::free_later;
 pub use runtime::{Builder, Error, Listen, Listening, Process, ReactorChoice, Runtime};
 pub use shared::{ATTACH_BYTES, Mark, Out, Shared, Value};

@@ -61,6 +61,16 @@ impl ReplyQueue {
         self.slots.len()
     }
 
+    /// The number of the first request that is open.
+    pub(crate) fn first(&self) -> u64 {
+        self.head
+    }
+
+    /// The number that the next request to take a slot gets.
+    pub(crate) fn next(&self) -> u64 {
+        self.head + self.slots.len() as u64
+    }
+
     /// Bytes of replies that are done and wait for earlier ones.
     #[inline]
     pub(crate) fn held_bytes(&self) -> usize {
@@ -69,7 +79,7 @@ impl ReplyQueue {
 
     fn push(&mut self, slot: Slot) -> u64 {
         self.slots.push_back(slot);
-        self.head + self.slots.len() as u64 - 1
+        self.next() - 1
     }
 
     /// Takes a slot for a request that another shard answers, and answers its number.

@@ -1,5 +1,6 @@
 //! Starting a server, its shards and listeners; stopping it.
 
+use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
-use crate::commands::{CommandInfo, Commands, OpenError, Store};
+use crate::commands::{Command, CommandInfo, Commands, OpenError, Port, Store};
 use crate::limits::Limits;
 use crate::sys::Waker;
 use crate::tx::stamp::Stamps;
@@ -57,12 +58,24 @@ pub struct Listening {
     pub at: Listen,
 }
 
+/// A command, and where it is served.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) info: &'static CommandInfo,
+    /// The port's name.
+    pub(crate) port: &'static str,
+    /// The type of its wire.
+    pub(crate) wire: TypeId,
+}
+
 /// What all shards of a process share. None of it is on a request's way.
 #[derive(Debug)]
 pub struct Process {
     pub(crate) started_ms: u64,
     pub(crate) listeners: Vec<Listening>,
-    pub(crate) commands: Vec<&'static CommandInfo>,
+    pub(crate) commands: Vec<Served>,
+    /// Why the reactor is the one that it is.
+    pub(crate) reactor_reason: String,
     /// Set by whoever stops the server; read by every shard once per turn.
     pub(crate) stopping: AtomicBool,
     /// Bytes that connections hold. Each shard adds what changed, in large steps.
@@ -89,11 +102,19 @@ impl Process {
         wakers: Vec<Waker>,
         shards: usize,
     ) -> Self {
-        let commands = C::ports().iter().flat_map(|port| port.table.commands());
+        let of_port = |port: &'static Port<C::Store>| {
+            let served = |command: &'static Command<C::Store>| Served {
+                info: &command.info,
+                port: port.name,
+                wire: port.wire,
+            };
+            port.table.commands().map(served)
+        };
         Process {
             started_ms,
             listeners,
-            commands: commands.map(|command| &command.info).collect(),
+            commands: C::ports().iter().flat_map(of_port).collect(),
+            reactor_reason: String::new(),
             stopping: false.into(),
             client_memory: 0.into(),
             drained: 0.into(),
@@ -108,6 +129,11 @@ impl Process {
     /// When the server started, in milliseconds since the Unix epoch.
     pub fn started_ms(&self) -> u64 {
         self.started_ms
+    }
+
+    /// Why the reactor is the one that it is.
+    pub fn reactor_reason(&self) -> &str {
+        &self.reactor_reason
     }
 
     /// Its listeners.

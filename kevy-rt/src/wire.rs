@@ -107,6 +107,8 @@ pub struct Burst {
     pub(crate) spans: Vec<Span>,
     pub(crate) large: Vec<Shared>,
     pub(crate) ends: Vec<RequestEnd>,
+    /// Whether its last request is the connection's last.
+    pub(crate) is_last: bool,
 }
 
 impl Burst {
@@ -149,6 +151,13 @@ impl Burst {
         self.ends.push(RequestEnd { spans: self.spans.len() as u32, bytes: byte_end as u32 });
     }
 
+    /// The same for a request that the connection ends with: what comes behind it is not read, and
+    /// the connection is closed once the reply was sent. The wire parses no more.
+    pub fn close_last(&mut self, byte_end: usize) {
+        self.close(byte_end);
+        self.is_last = true;
+    }
+
     /// Bytes of the input that belong to whole requests.
     #[inline]
     pub fn consumed(&self) -> usize {
@@ -162,6 +171,7 @@ impl Burst {
         self.spans.clear();
         self.large.clear();
         self.ends.clear();
+        self.is_last = false;
     }
 
     /// Request `index`: its arguments within `input`.

@@ -12,14 +12,23 @@ mod usage;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use kevy_redis::Redis;
+use kevy_http::{Http, Status};
 use kevy_redis::config::Config;
 use kevy_redis::configuration::log_settings_without_effect;
 use kevy_redis::connection::REDIS_VERSION;
-use kevy_rt::{Builder, Runtime};
+use kevy_rt::{Builder, Listen, Runtime};
 use tracing::{error, info};
 
 use crate::pid_file::PidFile;
+
+kevy_redis::redis_server! {
+    /// The Redis server, and a port that shows how it is.
+    Server: Http, () => [Status]
+}
+
+/// The ports, in the order of the server's list.
+const REDIS: usize = 0;
+const HTTP: usize = 1;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -85,7 +94,7 @@ fn serve(config: &Config) -> Result<(), String> {
 }
 
 fn start(config: &Config) -> Result<Runtime, String> {
-    let mut builder = Builder::<Redis>::new(config.clone().into())
+    let mut builder = Builder::<Server>::new(config.clone().into())
         .reactor(config.reactor())
         .limits(config.limits())
         .accept_queue(config.accept_queue())
@@ -97,7 +106,11 @@ fn start(config: &Config) -> Result<Runtime, String> {
         builder = builder.pin(false);
     }
     for at in listen::addresses(config)? {
-        builder = builder.listen(0, at);
+        builder = builder.listen(REDIS, at);
+    }
+    if let Some(at) = config.http() {
+        info!("metrics and a status page at http://{at}/");
+        builder = builder.listen(HTTP, Listen::Tcp(at));
     }
     builder.start().map_err(|error| error.to_string())
 }

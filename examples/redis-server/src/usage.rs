@@ -46,6 +46,7 @@ And of our own:
 
   --shards auto             threads with a part of the keys each: 1 to 1024; auto: one per core
   --reactor auto            uring, poll, or io_uring where the system lets us
+  --http 127.0.0.1:9121     metrics for Prometheus and a status page; nowhere unless said
   --pin-shards yes          whether each shard's thread stays on one core
 
 Directives about what this server doesn't have are refused if it would matter to you,

@@ -2,6 +2,7 @@
 
 mod batch;
 mod idle;
+mod latency;
 mod lifecycle;
 mod outbox;
 mod plan;
@@ -24,6 +25,7 @@ use crate::sys::thread_cpu_ns;
 
 pub(crate) use batch::{Batch, Call};
 use idle::{Idle, LONGEST_SLEEP};
+use latency::Probe;
 use run::Engine;
 
 /// What travels between the shards of a server.
@@ -96,6 +98,7 @@ pub(crate) struct Shard<C: Commands, R: Reactor> {
     /// Turns whose batches nobody has seen yet.
     unpublished_turns: u32,
     clock: TurnClock,
+    probe: Probe,
     /// When the store wants to be called next, and when idle connections are looked for.
     tick_ms: Option<u64>,
     sweep_ms: u64,
@@ -119,6 +122,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             turn_output: 0,
             unpublished_turns: 0,
             clock: TurnClock::default(),
+            probe: Probe::default(),
             tick_ms: Some(0),
             sweep_ms: 0,
             client_memory: 0,
@@ -189,6 +193,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         let kept = self.engine.outbox.pooled_bytes() + pool::kept_bytes();
         metrics.buffer_bytes.set((kept + self.reactor.buffer_bytes()) as u64);
         self.clock.turn_starts(time.steady_ns, metrics);
+        self.probe.turn_starts(time.steady_ns, &self.engine.server);
         self.engine.begin(time.unix_ms);
     }
 
@@ -237,18 +242,20 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
 
     /// Takes what the reactor tells: connections that came, bytes, sends that are through, ends.
     fn take_events(&mut self) -> bool {
-        let mut had_any = false;
+        let mut events = 0;
         let mut bytes_in = 0;
         while self.engine.requests < TURN_REQUESTS && bytes_in < TURN_BYTES {
             let Some(event) = self.reactor.next_event() else { break };
-            had_any = true;
             match event {
-                Event::Received { conn, bytes } => {
+                Event::Received { conn: id, bytes } => {
                     bytes_in += bytes.len();
-                    let lent = self.engine.server.conns.borrow_mut().lend(conn);
+                    let lent = self.engine.server.conns.borrow_mut().lend(id);
                     if let Some(mut conn) = lent {
                         self.engine.receive(&mut conn, bytes);
                         self.after_requests(conn);
+                        if self.probe.takes(events) {
+                            self.start_probe(id);
+                        }
                     }
                 }
                 Event::Sent { conn, out } => self.sent(conn, out),
@@ -256,9 +263,18 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
                 Event::Ended { conn } => self.ended(conn),
                 Event::Broken { conn } => self.close(conn, Closing::Now),
             }
+            events += 1;
         }
+        self.probe.events_end(events);
         self.engine.server.metrics.bytes_in.add(bytes_in as u64);
-        had_any
+        events > 0
+    }
+
+    #[cold]
+    fn start_probe(&mut self, id: ConnId) {
+        if let Some(conn) = self.engine.server.conns.borrow_mut().get_mut(id) {
+            self.probe.start(conn, self.clock.now_ns());
+        }
     }
 
     /// Gives a connection back after its requests ran, and runs those that need it in the table.
@@ -272,7 +288,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             let Some(returned) = lent else { return };
             conn = returned;
             self.close_named(&mut conn);
-            if conn.closing == Closing::No {
+            if conn.may_run() {
                 self.engine.resume(&mut conn);
             }
         }
@@ -355,6 +371,10 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
                 (conn.is_sending, conn.sending_bytes) = (true, out.len());
                 self.turn_output += out.len();
                 self.reactor.send(conn.transport, out);
+                if let Some(started_ns) = self.probe.end(&conn) {
+                    let taken_ns = self.reactor.now().steady_ns - started_ns;
+                    self.engine.server.latency.record_ns(taken_ns);
+                }
             }
         } else if conn.out.is_empty() {
             self.engine.keep_output(std::mem::take(&mut conn.out));
@@ -365,7 +385,8 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             conn.close(Closing::Now);
         }
         self.count_memory(&mut conn);
-        if conn.is_ended && conn.stall == Stall::No {
+        let is_last = conn.is_ended || conn.closing == Closing::AfterRequest;
+        if is_last && conn.stall == Stall::No {
             conn.close(Closing::AfterFlush);
         }
         let is_through = conn.closing == Closing::AfterFlush && conn.is_settled();
@@ -444,7 +465,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
     }
 
     fn may_resume(&self, conn: &Conn) -> bool {
-        conn.closing == Closing::No
+        conn.may_run()
             && match conn.stall {
                 Stall::No => false,
                 Stall::Credits(target) => self.engine.outbox.has_credit(target as usize),
@@ -460,8 +481,8 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
     /// Hands the batches over, and wakes whoever sleeps.
     fn publish(&mut self) {
         self.unpublished_turns = 0;
-        let metrics = &self.engine.server.metrics;
-        metrics.batches_sent.add(self.engine.outbox.dispatch(&mut self.mesh) as u64);
+        let Server { metrics, sent, .. } = &self.engine.server;
+        metrics.batches_sent.add(self.engine.outbox.dispatch(&mut self.mesh, sent) as u64);
         let reactor = &mut self.reactor;
         let published = self.mesh.publish(|shard| reactor.wake(shard));
         metrics.wakes_sent.add(published.wakes_sent as u64);

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use crate::conn::ConnId;
+use crate::cx::Sent;
 use crate::mesh::Mesh;
 use crate::shard::batch::{Batch, Item};
 use crate::tx::fault::{self, Fault};
@@ -153,8 +154,13 @@ impl<S: 'static, Socket> Outbox<S, Socket> {
         self.pooled_bytes
     }
 
-    /// Hands this turn's batches to the mesh; answers how many there were.
-    pub(crate) fn dispatch(&mut self, mesh: &mut Mesh<Box<Batch<S, Socket>>>) -> usize
+    /// Hands this turn's batches to the mesh, and counts what goes where; answers how many there
+    /// were.
+    pub(crate) fn dispatch(
+        &mut self,
+        mesh: &mut Mesh<Box<Batch<S, Socket>>>,
+        sent: &[Sent],
+    ) -> usize
     where
         S: 'static,
         Box<Batch<S, Socket>>: Send,
@@ -164,6 +170,8 @@ impl<S: 'static, Socket> Outbox<S, Socket> {
             let lane = &mut self.lanes[target];
             let Some(batch) = lane.batch.take() else { continue };
             lane.open_bytes += batch.argument_bytes();
+            sent[target].batches.add(1);
+            sent[target].items.add(batch.items.len() as u64);
             mesh.send(target, batch);
         }
         filled

@@ -219,6 +219,9 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             let ran = self.run_burst(conn, port, &burst, rest);
             used += if ran == 0 { 0 } else { burst.ends[ran - 1].bytes as usize };
             let parsed = burst.ends.len();
+            if burst.is_last && ran == parsed {
+                conn.close(Closing::AfterRequest);
+            }
             self.burst = burst;
             if ran < parsed || conn.stall != Stall::No || conn.state.restricted != was_restricted {
                 // What was read of later requests is read again when this one is through, and under
@@ -276,10 +279,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     ) -> usize {
         let at = Cell::new(0);
         let mark = Cell::new(Mark::default());
-        while at.get() < plan.requests.len()
-            && conn.stall == Stall::No
-            && conn.closing == Closing::No
-        {
+        while at.get() < plan.requests.len() && conn.stall == Stall::No && conn.may_run() {
             let guarded = AssertUnwindSafe(|| {
                 while let Some(request) = plan.requests.get(at.get()) {
                     mark.set(conn.out.mark());
@@ -292,7 +292,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                         self.note_stall(conn);
                         return;
                     }
-                    if conn.closing != Closing::No {
+                    if !conn.may_run() {
                         return;
                     }
                 }

@@ -19,32 +19,38 @@ pub(super) enum Engine {
     Poll,
 }
 
+/// The engine, and why it is that one.
+pub(super) type Choice = (Engine, String);
+
 impl Engine {
-    pub(super) fn choose(choice: ReactorChoice) -> Result<Self, Error> {
+    pub(super) fn choose(choice: ReactorChoice) -> Result<Choice, Error> {
         match choice {
-            ReactorChoice::Poll => Ok(Engine::poll("it was asked for")),
-            ReactorChoice::Uring => Engine::uring().map_err(Error::NoUring),
+            ReactorChoice::Poll => Ok(Engine::poll("it was asked for".into())),
+            ReactorChoice::Uring => {
+                let (engine, reason) = Engine::uring().map_err(Error::NoUring)?;
+                Ok((engine, format!("it was asked for, and {reason}")))
+            }
             ReactorChoice::Auto => Ok(Engine::uring().unwrap_or_else(|error| {
-                Engine::poll(&format!("io_uring is not available: {error}"))
+                Engine::poll(format!("io_uring is not available: {error}"))
             })),
         }
     }
 
-    fn poll(reason: &str) -> Self {
+    fn poll(reason: String) -> Choice {
         tracing::info!(reason, "the reactor is readiness");
-        Engine::Poll
+        (Engine::Poll, reason)
     }
 
     #[cfg(target_os = "linux")]
-    fn uring() -> io::Result<Self> {
+    fn uring() -> io::Result<Choice> {
         let setup = find_setup()?;
         let reason = "it passed its test";
         tracing::info!(reason, ?setup, "the reactor is io_uring");
-        Ok(Engine::Uring(setup))
+        Ok((Engine::Uring(setup), reason.into()))
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn uring() -> io::Result<Self> {
+    fn uring() -> io::Result<Choice> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "this system has none"))
     }
 

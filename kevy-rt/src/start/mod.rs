@@ -66,10 +66,11 @@ pub(crate) fn start<C: Commands>(builder: Builder<C>) -> Result<Runtime, Error> 
     let clock = Clock::start();
     let Opened { listening, listeners, files } =
         open_listeners(&builder.listen, builder.accept_queue)?;
-    let engine = Engine::choose(builder.reactor)?;
+    let (engine, reason) = Engine::choose(builder.reactor)?;
     let wakers = (0..shards).map(|_| engine.waker()).collect::<Result<_, _>>();
     let wakers = wakers.map_err(|source| Error::Shard { shard: 0, source })?;
-    let process = Process::new::<C>(clock.started_ms(), listening, wakers, shards);
+    let mut process = Process::new::<C>(clock.started_ms(), listening, wakers, shards);
+    process.reactor_reason = reason;
     let plan = Plan::<C> {
         settings: Arc::new(builder.settings),
         process: Arc::new(process),

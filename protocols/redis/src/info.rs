@@ -1,6 +1,7 @@
 //! INFO, and the counters that it tells.
 
 mod footprint;
+mod observe;
 mod part;
 mod rates;
 mod sections;
@@ -11,6 +12,7 @@ use kevy_resp::{Resp, Verbatim};
 use kevy_rt::{Cx, Rest, commands};
 
 pub(crate) use self::footprint::{Footprint, difference, ratio};
+pub(crate) use self::observe::tell;
 pub(crate) use self::part::Part;
 pub use self::rates::Rates;
 pub(crate) use self::sections::Wanted;
@@ -56,7 +58,7 @@ impl Info {
     fn resetstat(store: &Store, cx: &Cx<'_>) {
         store.keyspace.stats().reset();
         cx.server().metrics().reset();
-        cx.server().commands().for_each(|(_, stats)| stats.reset());
+        cx.server().commands_over::<Resp>().for_each(|(_, stats)| stats.reset());
     }
 }
 

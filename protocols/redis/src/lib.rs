@@ -43,31 +43,49 @@ pub mod strings;
 mod testing;
 pub mod transactions;
 
-use kevy_resp::Resp;
+#[doc(hidden)]
+pub use kevy_resp::Resp;
 
-use crate::client::Client;
-use crate::configuration::Configuration;
-use crate::connection::Connection;
-use crate::info::Info;
-use crate::introspection::Introspection;
-use crate::keys::{Databases, Keys};
-use crate::lcs::Subsequences;
-use crate::memory::{KeyMemory, ServerMemory};
-use crate::moves::{Moves, Renames};
-use crate::objects::{Objects, Uses};
-use crate::server::Server;
-use crate::session::Session;
-use crate::store::Store;
-use crate::strings::Strings;
-use crate::transactions::Transactions;
+/// Declares a server of all sets of this crate over [`store::Store`], with further ports behind
+/// theirs:
+///
+/// ```text
+/// kevy_redis::redis_server! { pub Bundled: Http, () => [Status] }
+/// ```
+#[macro_export]
+macro_rules! redis_server {
+    (
+        $(#[$attribute:meta])* $vis:vis $server:ident $(:
+        $( $wire:ty, $session:ty => [ $($set:ty),+ $(,)? ] );+ $(;)? )?
+    ) => {
+        ::kevy_rt::server! {
+            $(#[$attribute])* $vis $server: store = $crate::store::Store, ports = [
+                $crate::Resp, $crate::session::Session => [
+                    $crate::connection::Connection,
+                    $crate::client::Client,
+                    $crate::configuration::Configuration,
+                    $crate::introspection::Introspection,
+                    $crate::info::Info,
+                    $crate::server::Server,
+                    $crate::strings::Strings,
+                    $crate::lcs::Subsequences,
+                    $crate::keys::Keys,
+                    $crate::moves::Renames,
+                    $crate::moves::Moves,
+                    $crate::keys::Databases,
+                    $crate::objects::Objects,
+                    $crate::objects::Uses,
+                    $crate::memory::KeyMemory,
+                    $crate::memory::ServerMemory,
+                    $crate::transactions::Transactions,
+                ];
+                $($( $wire, $session => [ $($set),+ ] );+)?
+            ]
+        }
+    };
+}
 
-kevy_rt::server! {
+redis_server! {
     /// The Redis server: all sets of this crate over one wire.
-    pub Redis: store = Store, ports = [
-        Resp, Session => [
-            Connection, Client, Configuration, Introspection, Info, Server,
-            Strings, Subsequences, Keys, Renames, Moves, Databases, Objects, Uses, KeyMemory,
-            ServerMemory, Transactions,
-        ]
-    ]
+    pub Redis
 }

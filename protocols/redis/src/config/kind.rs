@@ -158,6 +158,15 @@ pub(super) fn shards(word: &[u8]) -> Result<(), &'static str> {
     }
 }
 
+/// An address and port, or nothing for none.
+pub(super) fn http(word: &[u8]) -> Result<(), &'static str> {
+    let text = str::from_utf8(word).unwrap_or_default();
+    match word.is_empty() || text.parse::<std::net::SocketAddr>().is_ok() {
+        true => Ok(()),
+        false => Err("argument must be an address and a port, 127.0.0.1:9121"),
+    }
+}
+
 /// The name of a file, without a directory.
 pub(super) fn file_name(word: &[u8]) -> Result<(), &'static str> {
     if word.contains(&b'/') { Err("dbfilename can't be a path, just a filename") } else { Ok(()) }

@@ -388,6 +388,11 @@ impl Config {
         self.number(const { at("tcp-keepalive") }) as u32
     }
 
+    /// Where metrics and the status page are served; `None` for nowhere.
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.text(const { at("http") }).parse().ok()
+    }
+
     /// How many shards; `None` for as many as this process has cores.
     pub fn shards(&self) -> Option<usize> {
         self.text(const { at("shards") }).parse().ok()

@@ -250,6 +250,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     number("hash-max-listpack-entries", "512", 0, LONG).alias("hash-max-ziplist-entries"),
     memory("hash-max-listpack-value", "64", 0, LONG).alias("hash-max-ziplist-value"),
     memory("hll-sparse-max-bytes", "3000", 0, LONG),
+    checked("http", "", kind::http).at_start().works(),
     number("hz", "10", 0, INT),
     text("ignore-warnings", ""),
     number("io-threads", "1", 1, 128).at_start(),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use kevy_resp::Resp;
 use kevy_rt::{Carry, Cx, Listen};
 
 use super::rates::{Rate, Reading};
@@ -107,7 +108,7 @@ impl Part {
         });
         if wanted.has(Section::Commandstats) {
             part.commands = server
-                .commands()
+                .commands_over::<Resp>()
                 .map(|(command, stats)| CommandLine {
                     name: command.name,
                     calls: stats.calls.get(),

@@ -1,5 +1,6 @@
 //! The commands as clients know them: verbs with their subcommands, in lower case, `client|list`.
 
+use kevy_resp::Resp;
 use kevy_rt::{Args, CommandInfo, Cx, Queueing, Route, Span, TxKeys};
 
 /// A flag of commands that clients are not told of.
@@ -28,7 +29,7 @@ pub(super) struct Catalogue(Vec<Verb>);
 
 impl Catalogue {
     pub(super) fn of(cx: &Cx<'_>) -> Self {
-        Catalogue::new(cx.server().commands().map(|(command, _)| command))
+        Catalogue::new(cx.server().commands_over::<Resp>().map(|(command, _)| command))
     }
 
     fn new(commands: impl Iterator<Item = &'static CommandInfo>) -> Self {

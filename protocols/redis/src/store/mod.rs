@@ -7,7 +7,9 @@ pub mod value;
 use std::sync::Arc;
 
 use kevy_resp::Dialect;
-use kevy_rt::{Args, Changes, CommandInfo, Cx, Has, Key, KeyHasher, OpenError, Place, Scope};
+use kevy_rt::{
+    Args, Changes, CommandInfo, Cx, Has, Key, KeyHasher, OpenError, Place, Scope, Scrape,
+};
 
 pub use kevy_keyspace::Expiry;
 use kevy_keyspace::Total;
@@ -95,6 +97,10 @@ impl kevy_rt::Store for Store {
         let is_claimed = |hash| cx.server().is_claimed(hash);
         let held = || self.startup.bytes();
         self.room.make(&mut self.keyspace, command, args, &is_claimed, held)
+    }
+
+    fn observe(&self, cx: &Cx<'_>, scrape: &mut Scrape) {
+        crate::info::tell(self, cx, scrape);
     }
 
     fn attach(&mut self, changes: &Changes) {

@@ -1,6 +1,19 @@
-//! Counters of one shard. Plain words that only its thread touches: counting costs an add.
+//! Metrics of one shard. Plain words that only its thread touches: counting costs an add.
+//!
+//! [`Metrics`] and [`CommandStats`] are what the runtime counts, `own` what sets and stores count
+//! themselves. A scrape tells all of it in one form ([`Scrape`]), which a port may show.
+
+pub(crate) mod histogram;
+mod observe;
+pub(crate) mod own;
+mod scrape;
 
 use std::cell::Cell;
+
+pub use histogram::{Distribution, Durations, Histogram};
+pub use observe::Observe;
+pub use own::{Cell as MetricCell, Labelled, Own};
+pub use scrape::{Family, Kind, Label, Labels, Sample, Scrape};
 
 /// A count that one thread writes and reads.
 #[derive(Debug, Default)]
@@ -41,7 +54,31 @@ impl Counter {
     }
 }
 
-macro_rules! metrics {
+/// A number that goes up and down, which one thread writes and reads.
+#[derive(Debug, Default)]
+pub struct Gauge(Cell<f64>);
+
+impl Gauge {
+    /// Sets it.
+    #[inline]
+    pub fn set(&self, value: f64) {
+        self.0.set(value);
+    }
+
+    /// Adds `change`, which may be negative.
+    #[inline]
+    pub fn add(&self, change: f64) {
+        self.0.set(self.0.get() + change);
+    }
+
+    /// Its value.
+    #[inline]
+    pub fn get(&self) -> f64 {
+        self.0.get()
+    }
+}
+
+macro_rules! shard_metrics {
     ($($(#[doc = $doc:literal])+ $name:ident),+ $(,)?) => {
         /// What a shard counts.
         #[derive(Debug, Default)]
@@ -51,6 +88,14 @@ macro_rules! metrics {
             /// Each counter with its name, in the order of declaration.
             pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name.get())),+].into_iter()
+            }
+
+            /// The same with what each means.
+            pub(crate) fn with_meaning(
+                &self,
+            ) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), concat!($($doc),+).trim_ascii(), self.$name.get())),+]
+                    .into_iter()
             }
 
             /// Sets all of them to zero but those that say what is there now.
@@ -64,7 +109,7 @@ macro_rules! metrics {
     };
 }
 
-metrics! {
+shard_metrics! {
     /// Passes of the loop.
     turns,
     /// Requests of this shard's connections.
