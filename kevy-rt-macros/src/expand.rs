@@ -24,7 +24,7 @@ mod record;
 mod types;
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::{ToTokens, format_ident, quote};
 use syn::{Ident, ItemImpl, Type};
 
 use crate::ast::{Command, Set, last_bound};
@@ -33,6 +33,10 @@ use crate::attr::Route;
 /// The block, and its set.
 pub(crate) fn expand(set: &Set, block: &ItemImpl) -> TokenStream {
     let (me, bound, wire) = (&set.me, set.store_bound(), &set.attr.wire);
+    let part = match last_bound(&set.attr.store) {
+        None => set.attr.store.to_token_stream(),
+        Some(_) => quote!(AnyStore),
+    };
     let session = match &set.attr.session {
         Some(session) => quote!(::kevy_rt::Has<#session>),
         None => quote!('static),
@@ -63,6 +67,7 @@ pub(crate) fn expand(set: &Set, block: &ItemImpl) -> TokenStream {
                 ::kevy_rt::CommandSet<AnyStore, AnySession> for #me
             {
                 const COMMANDS: &'static [::kevy_rt::Command<AnyStore>] = &[#records];
+                const PART: ::kevy_rt::Part<AnyStore> = ::kevy_rt::Part::new::<#part>();
             }
         };
     }
@@ -85,6 +90,7 @@ pub(crate) fn refused(set: &Set, block: &ItemImpl, error: &syn::Error) -> TokenS
                     ::kevy_rt::CommandSet<AnyStore, AnySession> for #me
                 {
                     const COMMANDS: &'static [::kevy_rt::Command<AnyStore>] = &[];
+                    const PART: ::kevy_rt::Part<AnyStore> = ::kevy_rt::Part::new::<AnyStore>();
                 }
             };
         }

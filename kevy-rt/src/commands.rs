@@ -13,6 +13,7 @@ use crate::hash::KeyHasher;
 use crate::metrics::Scrape;
 use crate::shared::Out;
 use crate::table::Table;
+use crate::tx::hop::Project;
 use crate::tx::task::{Task, TxStart};
 use crate::tx::watch::Changes;
 use crate::wire::{Burst, Encode, Outcome, ParseLimits, Refusal, Reply, Resume, Scope, Wire};
@@ -255,6 +256,32 @@ pub struct Command<S: 'static> {
 pub trait CommandSet<S: 'static, X: 'static> {
     /// Its records.
     const COMMANDS: &'static [Command<S>];
+    /// Where the server's store holds the set's.
+    const PART: Part<S>;
+}
+
+/// Where a store holds a part of itself, for whoever knows the part's type only.
+pub struct Part<S: 'static> {
+    pub(crate) of: fn() -> TypeId,
+    pub(crate) project: Project<S>,
+}
+
+impl<S> Clone for Part<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Part<S> {}
+
+impl<S: 'static> Part<S> {
+    /// The part `P`.
+    pub const fn new<P: 'static>() -> Self
+    where
+        S: Has<P>,
+    {
+        Part { of: TypeId::of::<P>, project: |store, cx| Has::<P>::part_mut(store, cx) }
+    }
 }
 
 /// A server's store holds the store of each of its sets, and its session theirs: finds it.
@@ -451,6 +478,8 @@ pub struct Port<S: 'static> {
     pub name: &'static str,
     /// Its commands.
     pub table: Table<S>,
+    /// Its sets' parts of the store.
+    pub(crate) parts: &'static [Part<S>],
     pub(crate) wire: TypeId,
     pub(crate) parse: fn(&[u8], &mut Resume, &ParseLimits, &mut Burst, &mut Out, u64) -> bool,
     pub(crate) refuse: fn(Refusal, u64, &mut Out),
@@ -464,10 +493,15 @@ pub struct Port<S: 'static> {
 
 impl<S: 'static> Port<S> {
     /// A port that speaks `W`, with sessions of type `X`. `server!` calls it.
-    pub const fn new<W: Wire, X: Open<S>>(name: &'static str, table: Table<S>) -> Self {
+    pub const fn new<W: Wire, X: Open<S>>(
+        name: &'static str,
+        table: Table<S>,
+        parts: &'static [Part<S>],
+    ) -> Self {
         Port {
             name,
             table,
+            parts,
             wire: TypeId::of::<W>(),
             parse: parse::<W>,
             refuse: refuse::<W>,
@@ -567,9 +601,12 @@ macro_rules! server {
                         $crate::table::place::<$store, N, SLOTS, BUCKETS>(&SORTED);
                     static TABLE: (&[$crate::table::Entry<$store>], &[u16]) =
                         (&PLACED.0, &PLACED.1);
+                    const PARTS: &[$crate::Part<$store>] =
+                        &[ $(<$set as $crate::CommandSet<$store, $session>>::PART),+ ];
                     $crate::Port::new::<$wire, $session>(
                         stringify!($wire),
                         $crate::table::Table::new(&TABLE, &SORTED),
+                        PARTS,
                     )
                 }),+ ];
                 PORTS

@@ -21,6 +21,34 @@ pub(crate) struct ConnId {
     pub(crate) generation: u32,
 }
 
+/// A connection of any shard, to be told something or closed from elsewhere.
+///
+/// It may be kept and sent to other shards. Once the connection is gone it names nobody, whoever
+/// connects next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnHandle {
+    pub(crate) shard: u16,
+    pub(crate) id: ConnId,
+}
+
+/// When to close a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// When all that it is owed by now was sent, the reply to the present request included.
+    AfterReplies,
+    /// At once, whatever it is owed.
+    Now,
+}
+
+impl From<Close> for Closing {
+    fn from(close: Close) -> Self {
+        match close {
+            Close::AfterReplies => Closing::AfterFlush,
+            Close::Now => Closing::Now,
+        }
+    }
+}
+
 /// The other side of a connection, or this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
@@ -67,12 +95,23 @@ pub struct ConnFacts {
     pub opened_ms: u64,
     pub(crate) last_ms: Cell<u64>,
     pub(crate) last_command: Cell<Option<&'static CommandInfo>>,
+    pub(crate) handle: ConnHandle,
+    pub(crate) closing: Cell<Closing>,
 }
 
 impl ConnFacts {
     /// When it last sent something, in milliseconds since the Unix epoch.
     pub fn last_ms(&self) -> u64 {
         self.last_ms.get()
+    }
+
+    /// What names it on other shards, and later.
+    pub fn handle(&self) -> ConnHandle {
+        self.handle
+    }
+
+    pub(crate) fn close(&self, how: Closing) {
+        self.closing.set(self.closing.get().max(how));
     }
 
     /// The command that it ran last.
@@ -223,7 +262,6 @@ pub(crate) struct Conn {
     pub(crate) watching: Option<Box<Watching>>,
     /// The request that it waits with.
     pub(crate) kept: Option<Box<Kept>>,
-    pub(crate) closing: Closing,
     /// What this shard's total counts for it.
     pub(crate) counted_memory: usize,
 }
@@ -260,11 +298,22 @@ impl Conn {
     /// Whether a request that was taken may run.
     #[inline]
     pub(crate) fn may_run(&self) -> bool {
-        self.closing <= Closing::AfterRequest
+        self.closing() <= Closing::AfterRequest
+    }
+
+    /// How far it is on its way out.
+    #[inline]
+    pub(crate) fn closing(&self) -> Closing {
+        self.facts.closing.get()
     }
 
     pub(crate) fn close(&mut self, how: Closing) {
-        self.closing = self.closing.max(how);
+        self.facts.close(how);
+    }
+
+    /// Where a message is written that belongs to no request.
+    pub(crate) fn message_output(&mut self) -> &mut Out {
+        &mut self.out
     }
 
     pub(crate) fn view(&self) -> ConnView<'_> {

@@ -9,16 +9,37 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::commands::{CommandInfo, Place};
-use crate::conn::{ConnFacts, ConnTable, ConnView};
+use crate::conn::{Close, ConnFacts, ConnHandle, ConnTable, ConnView};
+use crate::errands::{Errands, Message};
 use crate::hash::{GOLDEN, mixed};
 use crate::limits::Limits;
 use crate::metrics::own::Registry;
 use crate::metrics::{CommandStats, Counter, Durations, Metrics, Own};
 use crate::runtime::Process;
+use crate::timers::Timers;
 use crate::tx::entries::Entries;
 use crate::tx::fault::{self, Fault};
 use crate::tx::watch::Changes;
 use crate::wire::Wire;
+
+/// Who sent a request, and whether its reply may come later.
+#[derive(Clone, Copy)]
+pub(crate) enum Caller<'a> {
+    /// No connection, or one that isn't known here.
+    Nobody,
+    /// A connection of this shard, whose reply queue has a place for the reply.
+    Here(&'a ConnFacts),
+    /// A connection of another shard, which waits for the reply.
+    There(ConnHandle),
+    /// A connection of this shard; the reply is wanted at once.
+    Within(&'a ConnFacts),
+}
+
+impl<'a> From<Option<&'a ConnFacts>> for Caller<'a> {
+    fn from(conn: Option<&'a ConnFacts>) -> Self {
+        conn.map_or(Caller::Nobody, Caller::Within)
+    }
+}
 
 /// The surroundings of one request.
 #[derive(Clone, Copy)]
@@ -26,7 +47,7 @@ pub struct Cx<'a> {
     pub(crate) now_ms: u64,
     pub(crate) scope: u64,
     pub(crate) server: &'a Server,
-    pub(crate) conn: Option<&'a ConnFacts>,
+    pub(crate) caller: Caller<'a>,
 }
 
 impl<'a> Cx<'a> {
@@ -51,7 +72,40 @@ impl<'a> Cx<'a> {
     /// Who sent the request. `None` where it runs for a connection of another shard.
     #[inline]
     pub fn conn(&self) -> Option<&'a ConnFacts> {
-        self.conn
+        match self.caller {
+            Caller::Here(conn) | Caller::Within(conn) => Some(conn),
+            Caller::There(_) | Caller::Nobody => None,
+        }
+    }
+
+    /// The connection that sent the request, whichever shard it is on: to be told something later.
+    /// `None` in a part of a request for several shards that runs for another one, and where
+    /// there is no request.
+    pub fn caller(&self) -> Option<ConnHandle> {
+        match self.caller {
+            Caller::Here(conn) | Caller::Within(conn) => Some(conn.handle()),
+            Caller::There(handle) => Some(handle),
+            Caller::Nobody => None,
+        }
+    }
+
+    /// Closes the connection that sent the request. Nothing that it sent behind this request is
+    /// run any more, but what is under way already. Does nothing where there is no
+    /// [`Cx::caller`].
+    pub fn close(&self, when: Close) {
+        // At once for a connection that is being served; one that isn't finds the errand.
+        if let Some(conn) = self.conn() {
+            conn.close(when.into());
+        }
+        if let Some(caller) = self.caller() {
+            self.server.close(caller, when);
+        }
+    }
+
+    /// Whether the reply may come after the handler has returned.
+    #[inline]
+    pub(crate) fn may_come_later(&self) -> bool {
+        matches!(self.caller, Caller::Here(_) | Caller::There(_))
     }
 
     /// This shard's metrics of the type `M`, which [`metrics!`](crate::metrics!) declared.
@@ -95,8 +149,12 @@ pub struct Server {
     pub(crate) entries: RefCell<Entries>,
     /// The watched keys that changed.
     pub(crate) changes: Changes,
-    /// Connections to be closed once the present request is through.
-    pub(crate) closing: RefCell<Vec<(u64, bool)>>,
+    /// What is to be done with connections once the present request is through.
+    pub(crate) errands: RefCell<Errands>,
+    /// What runs later.
+    pub(crate) timers: RefCell<Timers>,
+    /// The types of the stores of this server and its sets.
+    pub(crate) parts: Vec<TypeId>,
     /// Handed in by a simulation; the system's is read otherwise.
     pub(crate) wall_clock: Cell<Option<Duration>>,
     /// The reactor that was chosen.
@@ -124,7 +182,9 @@ impl Server {
             random: Cell::new(seed),
             entries: RefCell::default(),
             changes: Changes::default(),
-            closing: RefCell::new(Vec::new()),
+            errands: RefCell::default(),
+            timers: RefCell::default(),
+            parts: Vec::new(),
             wall_clock: Cell::new(None),
             reactor,
             process,
@@ -222,10 +282,19 @@ impl Server {
         self.conns.borrow().len()
     }
 
-    /// Closes the connection with this id, if it is of this shard, once the present request is
-    /// through; with `flush` only after what it is still owed was sent.
-    pub fn close(&self, id: u64, flush: bool) {
-        self.closing.borrow_mut().push((id, flush));
+    /// Closes a connection of any shard, once the present request is through.
+    pub fn close(&self, whom: ConnHandle, when: Close) {
+        self.errands.borrow_mut().close(whom, when.into());
+    }
+
+    /// Tells a connection of any shard something that it didn't ask for, once the present request
+    /// is through: behind the replies that are done by then, never within one. What one shard
+    /// tells a connection arrives in order. A connection that is gone, or speaks another wire, is
+    /// told nothing; one that doesn't read is closed past [`Limits::output_hard_bytes`].
+    ///
+    /// False if too much waits on this shard to be told: then it isn't.
+    pub fn push(&self, whom: ConnHandle, message: &Message) -> bool {
+        self.errands.borrow_mut().tell(whom, message.clone())
     }
 
     /// The system's wall clock, which may jump: time since the Unix epoch.

@@ -46,6 +46,7 @@ mod args;
 mod commands;
 mod conn;
 mod cx;
+mod errands;
 pub mod gather;
 mod hash;
 mod input;
@@ -53,6 +54,7 @@ mod kept;
 mod limits;
 mod mesh;
 mod metrics;
+mod offload;
 mod pool;
 mod reactor;
 mod reaper;
@@ -67,6 +69,7 @@ mod sys;
 pub mod table;
 #[doc(hidden)]
 pub mod testing;
+mod timers;
 mod tx;
 mod wire;
 
@@ -77,11 +80,12 @@ pub use args::{
 pub use args::{KeyArg, is_key};
 pub use commands::{
     ArgInfo, CheckFn, Command, CommandInfo, CommandSet, Commands, Has, KeyRange, MergeFn, Open,
-    OpenError, PartFn, Place, Port, QueueVerb, Queueing, ReplyMode, Route, Run, RunFn, Session,
-    SessionFn, SessionState, Store, TxKeys,
+    OpenError, Part, PartFn, Place, Port, QueueVerb, Queueing, ReplyMode, Route, Run, RunFn,
+    Session, SessionFn, SessionState, Store, TxKeys,
 };
-pub use conn::{ConnFacts, ConnView, Peer};
+pub use conn::{Close, ConnFacts, ConnHandle, ConnView, Peer};
 pub use cx::{Cx, Sent, Server};
+pub use errands::Message;
 pub use gather::{Carried, Carry, PartOut, Plan};
 pub use hash::KeyHasher;
 pub use kevy_rt_macros::{command, commands};
@@ -94,9 +98,11 @@ pub use metrics::{
     CommandStats, Counter, Distribution, Durations, Family, Gauge, Histogram, Kind, Label,
     Labelled, Labels, MetricCell, Metrics, Observe, Own, Sample, Scrape,
 };
+pub use offload::Offload;
 pub use reaper::free_later;
 pub use runtime::{Builder, Error, Listen, Listening, Process, ReactorChoice, Runtime};
 pub use shared::{ATTACH_BYTES, Mark, Out, Shared, Value};
+pub use timers::TimerId;
 #[cfg(faults)]
 #[doc(hidden)]
 pub use tx::fault::{Fault, inject};

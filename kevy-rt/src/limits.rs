@@ -26,6 +26,9 @@ pub struct Limits {
     pub client_memory_bytes: usize,
     /// How long a connection may send nothing while nothing is owed to it. Zero for ever.
     pub idle_timeout: Duration,
+    /// Timers that each shard's handlers may have set. More: memory, and turns that run nothing
+    /// else.
+    pub timers: usize,
     /// Whether a request waits for the replies to all earlier ones of its connection that other
     /// shards owe. Off, a request to another shard overtakes them: its connection sees all that it
     /// sent before, but another one may see a later request of an unfinished pipeline first.
@@ -56,6 +59,7 @@ impl Default for Limits {
             output_hard_bytes: 4096 * MIB,
             client_memory_bytes: 4096 * MIB,
             idle_timeout: Duration::ZERO,
+            timers: 64 * 1024,
             strict_pipelines: false,
             drain_timeout: Duration::from_secs(10),
         }

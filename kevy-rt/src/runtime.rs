@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering}
 
 use crate::commands::{Command, CommandInfo, Commands, OpenError, Port, Store};
 use crate::limits::Limits;
+use crate::offload::{Pool, PoolSize};
 use crate::sys::Waker;
 use crate::tx::stamp::Stamps;
 
@@ -90,6 +91,8 @@ pub struct Process {
     pub(crate) placed: Mutex<Vec<usize>>,
     /// What orders transactions.
     pub(crate) stamps: Stamps,
+    /// Does what takes long, beside the shards.
+    pub(crate) pool: Pool,
     /// One per shard: wakes it from any thread.
     pub(crate) wakers: Vec<Waker>,
 }
@@ -101,6 +104,7 @@ impl Process {
         listeners: Vec<Listening>,
         wakers: Vec<Waker>,
         shards: usize,
+        pool: PoolSize,
     ) -> Self {
         let of_port = |port: &'static Port<C::Store>| {
             let served = |command: &'static Command<C::Store>| Served {
@@ -122,6 +126,7 @@ impl Process {
             connections: 0.into(),
             placed: vec![0; shards].into(),
             stamps: Stamps::default(),
+            pool: Pool::new(pool, shards),
             wakers,
         }
     }
@@ -234,6 +239,7 @@ pub struct Builder<C: Commands> {
     pub(crate) keepalive_s: u32,
     pub(crate) pin: bool,
     pub(crate) signals: bool,
+    pub(crate) offload: PoolSize,
     server: PhantomData<C>,
 }
 
@@ -250,6 +256,7 @@ impl<C: Commands> Builder<C> {
             keepalive_s: 300,
             pin: true,
             signals: true,
+            offload: PoolSize { threads: 4, queue: 1024 },
             server: PhantomData,
         }
     }
@@ -302,6 +309,23 @@ impl<C: Commands> Builder<C> {
         self
     }
 
+    /// Most threads that do what handlers [`Offload`](crate::Offload), 4 unless it is said. They
+    /// are started as they are needed; with none, all of it is refused.
+    pub fn offload_threads(mut self, threads: usize) -> Self {
+        self.offload.threads = threads;
+        self
+    }
+
+    /// How much offloaded work of all shards may wait for a thread, 1,024 requests unless it is
+    /// said; what exceeds it is refused with [`Refusal::Overloaded`](crate::Refusal::Overloaded).
+    ///
+    /// Smaller: a burst is refused that would soon be done. Larger: who waits at its end waits
+    /// longer than for a refusal, and more memory.
+    pub fn offload_queue(mut self, requests: usize) -> Self {
+        self.offload.queue = requests;
+        self
+    }
+
     /// Opens the listeners and starts the shards.
     ///
     /// # Errors
@@ -335,6 +359,7 @@ impl Runtime {
     /// When a shard's thread panicked.
     pub fn join(self) -> Result<(), Error> {
         let results: Vec<_> = self.shards.into_iter().map(|shard| shard.join()).collect();
+        self.process.end_offload();
         drop(self.signals);
         results.into_iter().try_for_each(|result| match result {
             Ok(ended) => ended,

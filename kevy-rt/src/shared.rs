@@ -6,6 +6,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::offload::Later;
 use crate::pool;
 
 /// From this many bytes on a value is attached to an output rather than copied into it.
@@ -104,6 +105,8 @@ pub struct Out {
     attached: Vec<(usize, Shared)>,
     attached_bytes: usize,
     errors: u32,
+    /// The rest of the last reply, if that isn't there yet.
+    later: Option<Box<Later>>,
 }
 
 impl Out {
@@ -163,6 +166,7 @@ impl Out {
 
     /// Drops what was appended since `mark`.
     pub fn truncate(&mut self, mark: Mark) {
+        self.later = None;
         self.bytes.truncate(mark.bytes);
         for (_, value) in self.attached.drain(mark.attached..) {
             self.attached_bytes -= value.len();
@@ -202,6 +206,7 @@ impl Out {
         self.attached.clear();
         self.attached_bytes = 0;
         self.errors = 0;
+        self.later = None;
     }
 
     /// Says that an error reply was written. Wires call it from their error encoders.
@@ -214,6 +219,25 @@ impl Out {
     #[inline]
     pub fn errors(&self) -> u32 {
         self.errors
+    }
+
+    /// Says that the present reply comes later. It counts as an error until [`Out::take_later`],
+    /// so that whoever looks for those finds it.
+    pub(crate) fn come_later(&mut self, later: Later) {
+        self.later = Some(Box::new(later));
+        self.count_error();
+    }
+
+    /// Whether the last reply comes later.
+    pub(crate) fn comes_later(&self) -> bool {
+        self.later.is_some()
+    }
+
+    /// How the last reply comes, if it comes later.
+    pub(crate) fn take_later(&mut self) -> Option<Later> {
+        let later = self.later.take()?;
+        self.errors = self.errors.wrapping_sub(1);
+        Some(*later)
     }
 
     /// The pieces to send, in order: runs of copied bytes and attached values.

@@ -5,6 +5,7 @@
 //! Simulation ── step: draws a shard, runs one turn of it
 //!   shards      the real ones, with the real rings between them
 //!   network     per client two queues; how much arrives when is drawn
+//!   pool        what handlers offload is done between turns, in an order that is drawn
 //!   time        stands still until `advance`
 //! ```
 //!
@@ -18,10 +19,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::commands::{Commands, Place, Store};
-use crate::cx::{Cx, Server};
+use crate::cx::{Caller, Cx, Server};
 use crate::hash::{KeyHasher, shard_of};
 use crate::limits::Limits;
 use crate::mesh::Mesh;
+use crate::offload::PoolSize;
 use crate::reactor::Reactor;
 use crate::reactor::sim::{Network, Pipe, SimReactor};
 use crate::runtime::{Listen, Listening, Process};
@@ -33,6 +35,9 @@ const CHUNKS: [usize; 3] = [4096, 256 * 1024, 24];
 
 /// Items that a ring holds: as in a server, or so few that it is full most of the time.
 const RINGS: [usize; 2] = [256, 2];
+
+/// Offloaded requests that may wait.
+const OFFLOAD_QUEUE: usize = 8;
 
 /// A simulated client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,6 +88,7 @@ impl<C: Commands> Simulation<C> {
             (0..C::ports().len()).map(listening).collect(),
             Vec::new(),
             shards,
+            PoolSize { threads: 0, queue: OFFLOAD_QUEUE },
         ));
         let hasher = KeyHasher::seeded(seed);
         let shard = |(shard, mesh)| {
@@ -220,7 +226,14 @@ impl<C: Commands> Simulation<C> {
     /// Runs one turn of a shard that is drawn. Answers whether it found anything to do.
     pub fn step(&mut self) -> bool {
         let shard = self.random() as usize % self.shards.len();
-        self.turn(shard)
+        let has_run = self.process.pool.has_waiting() && self.random() & 3 == 0 && self.run_task();
+        self.turn(shard) || has_run
+    }
+
+    /// Does one task that a handler offloaded, which one is drawn.
+    fn run_task(&mut self) -> bool {
+        let word = self.random();
+        self.process.pool.run_one(word)
     }
 
     fn turn(&mut self, shard: usize) -> bool {
@@ -240,7 +253,7 @@ impl<C: Commands> Simulation<C> {
         // Seldom something was missed, and what a shard does then gives others work.
         let mut is_quiet = false;
         while !is_quiet {
-            is_quiet = true;
+            is_quiet = !(self.process.pool.has_waiting() && self.run_task());
             for shard in 0..self.shards.len() {
                 let mut turns = 0;
                 while turns < 24 {
@@ -270,7 +283,7 @@ impl<C: Commands> Simulation<C> {
     ) -> T {
         let now_ms = self.network.borrow().now_ns / 1_000_000;
         self.with_shard(shard, |store, server| {
-            run(store, &Cx { now_ms, scope, server, conn: None })
+            run(store, &Cx { now_ms, scope, server, caller: Caller::Nobody })
         })
     }
 

@@ -53,6 +53,8 @@ pub enum Refusal {
     TooManyConnections,
     /// The store has no room for what the command may write, and can't make any.
     NoRoom,
+    /// The server has more to do than it takes on.
+    Overloaded,
     /// Requests are queued already.
     Nested,
     /// No requests are queued, which the command of this name is about.
@@ -319,19 +321,26 @@ pub trait Wire: Sized + 'static {
 pub struct Reply<'o, W: Wire> {
     out: &'o mut Out,
     scope: W::Scope,
+    may_come_later: bool,
 }
 
 impl<'o, W: Wire> Reply<'o, W> {
     /// A reply to a request of `cx`'s scope.
     #[inline]
     pub fn new(out: &'o mut Out, cx: &Cx<'_>) -> Self {
-        Reply { out, scope: W::Scope::from_bits(cx.scope()) }
+        let scope = W::Scope::from_bits(cx.scope());
+        Reply { out, scope, may_come_later: cx.may_come_later() }
     }
 
     /// A reply in a given scope.
     #[inline]
     pub fn in_scope(out: &'o mut Out, scope: W::Scope) -> Self {
-        Reply { out, scope }
+        Reply { out, scope, may_come_later: false }
+    }
+
+    /// Whether the reply may come after its handler has returned.
+    pub(crate) fn may_come_later(&self) -> bool {
+        self.may_come_later
     }
 
     /// The request's scope.

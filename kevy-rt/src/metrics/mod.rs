@@ -163,6 +163,10 @@ shard_metrics! {
     memory_evictions,
     /// Connections closed because they were idle.
     idle_closes,
+    /// Messages that connections got without having asked.
+    messages_sent,
+    /// Messages for connections that were gone, or of another wire.
+    messages_dropped,
     /// Malformed requests.
     protocol_errors,
     /// Transactions over several shards, or that had to wait for their keys, of this shard's

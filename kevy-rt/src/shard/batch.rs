@@ -15,6 +15,7 @@
 use crate::args::{Args, Span};
 use crate::commands::Command;
 use crate::conn::ConnId;
+use crate::errands::Errand;
 use crate::gather::PartOut;
 use crate::input::GATHER_BYTES;
 use crate::reactor::Incoming;
@@ -79,6 +80,8 @@ pub(crate) enum Item<S: 'static, Socket> {
     Hop { entry: EntryId, hop: Hop<S> },
     /// A transaction is through with the owner.
     End { entry: EntryId },
+    /// A connection there is told something, or closed.
+    Errand(ConnId, Errand),
     /// Keys are not watched any more.
     Unwatch(WatchId),
     /// The owner's answer to a schedule: its stamp, or that its store has no room.
@@ -110,6 +113,8 @@ pub(crate) struct Batch<S: 'static, Socket> {
     pub(crate) requests: usize,
     /// Bytes of arguments of requests that have to wait on their owner.
     pub(crate) waiting_bytes: usize,
+    /// Errands in it, which its sender counts as under way.
+    pub(crate) errands: usize,
 }
 
 impl<S, Socket> Default for Batch<S, Socket> {
@@ -124,6 +129,7 @@ impl<S, Socket> Default for Batch<S, Socket> {
             is_answered: false,
             requests: 0,
             waiting_bytes: 0,
+            errands: 0,
         }
     }
 }
@@ -167,6 +173,7 @@ impl<S: 'static, Socket> Batch<S, Socket> {
         self.is_answered = false;
         self.requests = 0;
         self.waiting_bytes = 0;
+        self.errands = 0;
     }
 
     /// Frees it: what is large of it, where no turn waits.

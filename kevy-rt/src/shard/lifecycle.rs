@@ -5,8 +5,8 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
 use crate::commands::{Commands, Session};
-use crate::conn::{Closing, Conn, ConnFacts, ConnId, Stall};
-use crate::cx::Cx;
+use crate::conn::{Closing, Conn, ConnFacts, ConnHandle, ConnId, Stall};
+use crate::cx::{Caller, Cx};
 use crate::input::Input;
 use crate::reactor::{Incoming, Reactor};
 use crate::reply_queue::ReplyQueue;
@@ -73,6 +73,8 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             opened_ms: self.engine.now_ms,
             last_ms: Cell::new(self.engine.now_ms),
             last_command: Cell::new(None),
+            handle: ConnHandle { shard: server.place.shard as u16, id },
+            closing: Cell::new(Closing::No),
         };
         let mut out = Out::default();
         let ports = C::ports();
@@ -80,7 +82,8 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             (ports[port].refuse)(Refusal::TooManyConnections, 0, &mut out);
             None
         } else {
-            let cx = Cx { now_ms: self.engine.now_ms, scope: 0, server, conn: Some(&facts) };
+            let caller = Caller::Within(&facts);
+            let cx = Cx { now_ms: self.engine.now_ms, scope: 0, server, caller };
             (ports[port].open)(&mut self.engine.store, &cx, &mut out)
         };
         let counter = match opened {
@@ -89,7 +92,9 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         };
         counter.add(1);
         server.metrics.connections.add(1);
-        let closing = if opened.is_some() { Closing::No } else { Closing::AfterFlush };
+        if opened.is_none() {
+            facts.close(Closing::AfterFlush);
+        }
         let mut session = opened.unwrap_or_else(|| Box::new(()) as Box<dyn Session>);
         let mut conn = Box::new(Conn {
             id,
@@ -114,7 +119,6 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             queued: None,
             watching: None,
             kept: None,
-            closing,
             counted_memory: 0,
         });
         conn.attend();
@@ -138,31 +142,6 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         }
     }
 
-    /// Marks a lent connection if a handler named it.
-    pub(super) fn close_named(&mut self, conn: &mut Conn) {
-        self.engine.server.closing.borrow_mut().retain(|&(id, flush)| {
-            if id == conn.facts.id {
-                conn.close(if flush { Closing::AfterFlush } else { Closing::Now });
-            }
-            id != conn.facts.id
-        });
-    }
-
-    /// Marks the connections that handlers named.
-    pub(super) fn close_all_named(&mut self, named: &[(u64, bool)]) {
-        if named.is_empty() {
-            return;
-        }
-        let mut conns = self.engine.server.conns.borrow_mut();
-        for id in conns.ids() {
-            let Some(conn) = conns.get_mut(id) else { continue };
-            if let Some((_, flush)) = named.iter().find(|(named, _)| *named == conn.facts.id) {
-                conn.close(if *flush { Closing::AfterFlush } else { Closing::Now });
-                mark_dirty(conn, &mut self.dirty);
-            }
-        }
-    }
-
     /// Lets go of a lent connection. Answers that are still to come find it gone.
     pub(super) fn release(&mut self, mut conn: Box<Conn>) {
         self.client_memory -= std::mem::take(&mut conn.counted_memory) as isize;
@@ -172,7 +151,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         let port = self.engine.port(&conn);
         let server = &self.engine.server;
         let (now_ms, scope) = (self.engine.now_ms, conn.state.scope);
-        let cx = Cx { now_ms, scope, server, conn: Some(&conn.facts) };
+        let cx = Cx { now_ms, scope, server, caller: Caller::Within(&conn.facts) };
         (port.close)(conn.session, &mut self.engine.store, &cx);
         server.conns.borrow_mut().free(conn.id);
         server.metrics.connections.subtract(1);
@@ -209,7 +188,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         let mut conns = self.engine.server.conns.borrow_mut();
         let mut largest = (lent.counted_memory, None);
         conns.for_each(|conn| {
-            if conn.counted_memory > largest.0 && conn.closing != Closing::Now {
+            if conn.counted_memory > largest.0 && conn.closing() != Closing::Now {
                 largest = (conn.counted_memory, Some(conn.id));
             }
         });

@@ -1,8 +1,10 @@
 //! A shard: one thread, its store, its connections, and the loop that serves them.
 
 mod batch;
+mod errands;
 mod idle;
 mod latency;
+mod later;
 mod lifecycle;
 mod outbox;
 mod plan;
@@ -15,7 +17,7 @@ use std::time::Duration;
 
 use crate::commands::{Commands, Store};
 use crate::conn::{Closing, Conn, ConnId, Stall};
-use crate::cx::{Cx, Server};
+use crate::cx::{Caller, Cx, Server};
 use crate::hash::KeyHasher;
 use crate::mesh::Mesh;
 use crate::pool;
@@ -174,9 +176,10 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         self.begin();
         let had_mail = self.take_mail();
         let had_events = self.take_events();
-        self.tick();
+        let had_timers = self.tick();
         self.settle();
-        let worked = had_mail || had_events || !self.dirty.is_empty();
+        let has_errands = self.engine.server.errands.borrow().is_fresh;
+        let worked = had_mail || had_events || had_timers || has_errands || !self.dirty.is_empty();
         self.unpublished_turns += 1;
         if !self.is_crowded || !worked || self.unpublished_turns >= CROWDED_TURNS {
             self.publish();
@@ -219,6 +222,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         while let Some(incoming) = self.adopted.pop() {
             self.adopt(incoming, false);
         }
+        had_any |= self.engine.take_done_tasks();
         self.note_touched();
         had_any
     }
@@ -287,7 +291,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             let lent = self.engine.server.conns.borrow_mut().lend(id);
             let Some(returned) = lent else { return };
             conn = returned;
-            self.close_named(&mut conn);
+            self.close_if_asked(&mut conn);
             if conn.may_run() {
                 self.engine.resume(&mut conn);
             }
@@ -303,15 +307,16 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             conn.is_sending = false;
             conn.sending_bytes = 0;
             // Nothing is left to do for most connections.
-            if !conn.out.is_empty() || conn.stall != Stall::No || conn.closing != Closing::No {
+            if !conn.out.is_empty() || conn.stall != Stall::No || conn.closing() != Closing::No {
                 mark_dirty(conn, &mut self.dirty);
             }
         }
         self.engine.keep_output(out);
     }
 
-    /// The store's own work between requests, and what the clock brings.
-    fn tick(&mut self) {
+    /// The store's own work between requests, and what the clock brings. Answers whether a timer
+    /// ran.
+    fn tick(&mut self) -> bool {
         let now_ms = self.engine.now_ms;
         if self.tick_ms.is_some_and(|due| due <= now_ms) {
             self.tick_ms = self.engine.tick().map(|after| now_ms + after);
@@ -325,13 +330,13 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         }
         self.end_deferrals();
         self.drain();
+        self.engine.run_timers()
     }
 
     /// Sends, once per connection; lets those go on who may; closes those who are through.
     fn settle(&mut self) {
-        let named = std::mem::take(&mut *self.engine.server.closing.borrow_mut());
-        self.close_all_named(&named);
         self.end_credit_waits();
+        self.run_errands();
         self.turn_output = 0;
         let mut dirty = std::mem::take(&mut self.dirty).into_iter();
         while self.turn_output < TURN_OUTPUT_BYTES
@@ -365,7 +370,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
     }
 
     fn settle_one(&mut self, mut conn: Box<Conn>) {
-        if !conn.is_sending && !conn.out.is_empty() && conn.closing != Closing::Now {
+        if !conn.is_sending && !conn.out.is_empty() && conn.closing() != Closing::Now {
             if !self.defers(&mut conn) {
                 let out = std::mem::take(&mut conn.out);
                 (conn.is_sending, conn.sending_bytes) = (true, out.len());
@@ -385,12 +390,12 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             conn.close(Closing::Now);
         }
         self.count_memory(&mut conn);
-        let is_last = conn.is_ended || conn.closing == Closing::AfterRequest;
+        let is_last = conn.is_ended || conn.closing() == Closing::AfterRequest;
         if is_last && conn.stall == Stall::No {
             conn.close(Closing::AfterFlush);
         }
-        let is_through = conn.closing == Closing::AfterFlush && conn.is_settled();
-        if conn.closing == Closing::Now || is_through {
+        let is_through = conn.closing() == Closing::AfterFlush && conn.is_settled();
+        if conn.closing() == Closing::Now || is_through {
             self.release(conn);
             return;
         }
@@ -407,7 +412,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             Stall::Output => true,
             _ => conn.input.len() > STALLED_INPUT_BYTES,
         };
-        let is_reading = !is_full && conn.closing == Closing::No && !conn.is_ended;
+        let is_reading = !is_full && conn.closing() == Closing::No && !conn.is_ended;
         if is_reading != conn.is_reading {
             conn.is_reading = is_reading;
             self.reactor.set_reading(conn.transport, is_reading);
@@ -535,6 +540,9 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         if let Some(due) = self.tick_ms {
             sleep = sleep.min(Duration::from_millis(due.saturating_sub(now_ms)));
         }
+        if let Some(due) = self.engine.server.timers.borrow().next_due() {
+            sleep = sleep.min(Duration::from_millis(due.saturating_sub(now_ms)));
+        }
         if let Some(until_ns) = self.next_deferral() {
             sleep = sleep.min(Duration::from_nanos(until_ns.saturating_sub(self.clock.now_ns())));
         }
@@ -556,7 +564,8 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     }
 
     fn tick(&mut self) -> Option<u64> {
-        let cx = Cx { now_ms: self.now_ms, scope: 0, server: &self.server, conn: None };
+        let caller = Caller::Nobody;
+        let cx = Cx { now_ms: self.now_ms, scope: 0, server: &self.server, caller };
         self.store.tick(&cx)
     }
 }

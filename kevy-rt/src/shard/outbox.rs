@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use crate::conn::ConnId;
 use crate::cx::Sent;
+use crate::errands::ERRANDS_UNDER_WAY;
 use crate::mesh::Mesh;
 use crate::shard::batch::{Batch, Item};
 use crate::tx::fault::{self, Fault};
@@ -34,6 +35,8 @@ struct Lane<S: 'static, Socket> {
     open_bytes: usize,
     /// Connections that wait for credits, in the order in which they began to.
     waiting: VecDeque<ConnId>,
+    /// Errands that the other shard hasn't taken in.
+    errands: usize,
 }
 
 /// The outgoing side of a shard.
@@ -51,7 +54,8 @@ pub(crate) struct Outbox<S: 'static, Socket> {
 
 impl<S: 'static, Socket> Outbox<S, Socket> {
     pub(crate) fn new(shards: usize) -> Self {
-        let lane = |_| Lane { batch: None, open: 0, open_bytes: 0, waiting: VecDeque::new() };
+        let lane =
+            |_| Lane { batch: None, open: 0, open_bytes: 0, waiting: VecDeque::new(), errands: 0 };
         let lanes = (0..shards).map(lane).collect();
         Outbox { lanes, pool: Vec::new(), pooled_bytes: 0, filled: Vec::new(), waiting: 0 }
     }
@@ -130,11 +134,25 @@ impl<S: 'static, Socket> Outbox<S, Socket> {
         self.batch(target).items.push(item);
     }
 
+    /// Whether few enough errands are under way there.
+    pub(crate) fn has_errand_room(&self, target: usize) -> bool {
+        self.lanes[target].errands < ERRANDS_UNDER_WAY
+    }
+
+    /// Adds an errand for a connection of another shard.
+    pub(crate) fn push_errand(&mut self, target: usize, item: Item<S, Socket>) {
+        self.lanes[target].errands += 1;
+        let batch = self.batch(target);
+        batch.errands += 1;
+        batch.items.push(item);
+    }
+
     /// Takes back the credits of a batch that came home.
     pub(crate) fn settle(&mut self, target: usize, batch: &Batch<S, Socket>) {
         let lane = &mut self.lanes[target];
         lane.open -= batch.requests;
         lane.open_bytes -= batch.argument_bytes() - batch.waiting_bytes;
+        lane.errands -= batch.errands;
     }
 
     /// Keeps an emptied batch for a later turn, or frees it.

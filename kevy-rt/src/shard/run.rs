@@ -9,15 +9,16 @@ use tracing::error;
 
 use crate::args::Args;
 use crate::commands::{
-    CheckFn, Command, CommandInfo, Commands, PartFn, Place, Port, ReplyMode, Route, Run, RunFn,
-    SessionFn, SessionState, Store,
+    CheckFn, Command, CommandInfo, Commands, Part, PartFn, Place, Port, ReplyMode, Route, Run,
+    RunFn, SessionFn, SessionState, Store,
 };
-use crate::conn::{Closing, Conn, ConnFacts, ConnId, Stall};
-use crate::cx::{Cx, Server};
+use crate::conn::{Closing, Conn, ConnFacts, ConnHandle, ConnId, Stall};
+use crate::cx::{Caller, Cx, Server};
 use crate::gather::{PartOut, Plan as PartPlan};
 use crate::hash::KeyHasher;
 use crate::kept::Kept;
 use crate::metrics::TIMED_EVERY;
+use crate::offload::Home;
 use crate::reactor::Incoming;
 use crate::reaper;
 use crate::reply_queue::Gather;
@@ -28,6 +29,7 @@ use crate::shard::plan::{Known, Placement, Plan, Planned, Where, prefetch_all};
 use crate::shard::transact::{Transactions, parts_of};
 use crate::shared::{Mark, Out};
 use crate::table::Found;
+use crate::timers::TIMERS_PER_TURN;
 use crate::wire::{BURST_REQUESTS, Burst, Refusal, Resume};
 
 /// What of a turn all requests share: the parts of a shard that running them needs.
@@ -38,6 +40,8 @@ pub(crate) struct Engine<C: Commands, Socket> {
     pub(crate) hasher: KeyHasher,
     pub(crate) now_ms: u64,
     pub(super) ports: &'static [Port<C::Store>],
+    /// Its own store, and those of all sets.
+    parts_of_store: Vec<Part<C::Store>>,
     /// Index of each port's first command among the process's.
     pub(super) first_command: Vec<u32>,
     burst: Burst,
@@ -55,6 +59,8 @@ pub(crate) struct Engine<C: Commands, Socket> {
     until_timed: u64,
     /// Requests run in this turn.
     pub(crate) requests: usize,
+    /// Tasks of this shard's that the pool has.
+    pub(super) open_tasks: usize,
 }
 
 /// A request for all shards, and who sent it.
@@ -69,8 +75,11 @@ pub(super) enum Ran {
 }
 
 impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
-    pub(crate) fn new(mut store: C::Store, server: Server, hasher: KeyHasher) -> Self {
+    pub(crate) fn new(mut store: C::Store, mut server: Server, hasher: KeyHasher) -> Self {
         store.attach(&server.changes);
+        let mut parts = vec![Part::new::<C::Store>()];
+        parts.extend(C::ports().iter().flat_map(|port| port.parts));
+        server.parts = parts.iter().map(|part| (part.of)()).collect();
         let shards = server.place.shards;
         let ports = C::ports();
         let mut first_command = Vec::new();
@@ -86,6 +95,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             hasher,
             now_ms: 0,
             ports,
+            parts_of_store: parts,
             first_command,
             burst: Burst::default(),
             plan: Plan::default(),
@@ -97,6 +107,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             outputs: Vec::new(),
             until_timed: TIMED_EVERY,
             requests: 0,
+            open_tasks: 0,
         }
     }
 
@@ -104,8 +115,8 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         &self.ports[conn.port as usize]
     }
 
-    pub(super) fn cx<'a>(&'a self, conn: Option<&'a Conn>, scope: u64) -> Cx<'a> {
-        Cx { now_ms: self.now_ms, scope, server: &self.server, conn: conn.map(|conn| &conn.facts) }
+    pub(super) fn cx<'a>(&'a self, caller: Caller<'a>, scope: u64) -> Cx<'a> {
+        Cx { now_ms: self.now_ms, scope, server: &self.server, caller }
     }
 
     /// What a connection's request calls; `index` is the command's in the port's table.
@@ -125,6 +136,22 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         Placement { hasher: &self.hasher, me: place.shard, shards: place.shards }
     }
 
+    /// Runs timers that are due, a bounded number. Answers whether there was one.
+    pub(super) fn run_timers(&mut self) -> bool {
+        for ran in 0..TIMERS_PER_TURN {
+            let started = self.server.timers.borrow_mut().start(self.now_ms);
+            let Some(mut timer) = started else { return ran > 0 };
+            let part = self.parts_of_store.iter().find(|part| (part.of)() == timer.part);
+            let part = part.expect("timers are set on parts that are there");
+            let scope = timer.scope;
+            let caller = Caller::Nobody;
+            let cx = Cx { now_ms: self.now_ms, scope, server: &self.server, caller };
+            (timer.action)((part.project)(&mut self.store, &cx), &cx);
+            self.server.timers.borrow_mut().finish(timer, self.now_ms);
+        }
+        true
+    }
+
     /// Keeps an output's buffer for another connection, or frees it.
     pub(crate) fn keep_output(&mut self, mut out: Out) {
         if (1..=KEPT_OUTPUT_BYTES).contains(&out.capacity()) && self.outputs.len() < KEPT_OUTPUTS {
@@ -138,7 +165,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     /// Takes in what arrived for a connection, and runs what is whole.
     pub(crate) fn receive(&mut self, conn: &mut Conn, bytes: &[u8]) {
         conn.facts.last_ms.set(self.now_ms);
-        if conn.closing != Closing::No {
+        if conn.closing() != Closing::No {
             return;
         }
         self.lend_output(conn);
@@ -148,14 +175,14 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         while !conn.input.is_empty()
             && !bytes.is_empty()
             && conn.stall == Stall::No
-            && conn.closing == Closing::No
+            && conn.closing() == Closing::No
         {
             let seam = conn.input.len().max(SEAM_BYTES).min(bytes.len());
             conn.input.keep(&bytes[..seam]);
             self.run_kept_input(conn);
             bytes = &bytes[seam - conn.input.take_back(seam)..];
         }
-        if conn.closing != Closing::No {
+        if conn.closing() != Closing::No {
             return;
         }
         if conn.stall != Stall::No {
@@ -190,7 +217,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
 
     /// Runs what the connection keeps.
     fn run_kept_input(&mut self, conn: &mut Conn) {
-        if conn.closing != Closing::No || conn.input.is_gathering() {
+        if conn.closing() != Closing::No || conn.input.is_gathering() {
             return;
         }
         let kept = conn.input.take();
@@ -203,7 +230,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     fn run_input(&mut self, conn: &mut Conn, input: &[u8]) -> usize {
         let port = self.port(conn);
         let mut used = 0;
-        while conn.closing == Closing::No && conn.stall == Stall::No {
+        while conn.closing() == Closing::No && conn.stall == Stall::No {
             let limits = self.server.limits.get();
             let was_restricted = conn.state.restricted;
             let limits = if was_restricted { &limits.restricted } else { &limits.parse };
@@ -227,7 +254,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 // What was read of later requests is read again when this one is through, and under
                 // the limits that hold by then.
                 conn.input.resume = Resume::default();
-            } else if !is_well_formed && conn.closing == Closing::No {
+            } else if !is_well_formed && conn.closing() == Closing::No {
                 self.server.metrics.protocol_errors.add(1);
                 self.server.metrics.error_replies.add(1);
                 answer(conn, &mut refusal);
@@ -443,12 +470,18 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     ) {
         if conn.queue.is_empty() && conn.state.reply == ReplyMode::On {
             let Conn { out, facts, .. } = conn;
-            self.run_whole(call, run, Some(facts), args, out);
+            if self.run_whole(call, run, Caller::Here(facts), args, out) {
+                let later = out.take_later();
+                self.answer_later(conn, call, later);
+            }
         } else {
             let mut reply = std::mem::take(&mut self.scratch);
             reply.clear();
-            self.run_whole(call, run, Some(&conn.facts), args, &mut reply);
-            answer(conn, &mut reply);
+            if self.run_whole(call, run, Caller::Here(&conn.facts), args, &mut reply) {
+                self.answer_later(conn, call, reply.take_later());
+            } else {
+                answer(conn, &mut reply);
+            }
             self.scratch = reply;
         }
     }
@@ -458,11 +491,11 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     pub(super) fn admits(
         &mut self,
         call: Call<C::Store>,
-        conn: Option<&ConnFacts>,
+        caller: Caller<'_>,
         args: Args<'_>,
     ) -> bool {
         let info = &call.command.info;
-        let cx = Cx { now_ms: self.now_ms, scope: call.scope, server: &self.server, conn };
+        let cx = Cx { now_ms: self.now_ms, scope: call.scope, server: &self.server, caller };
         !info.write || self.store.admit(&cx, info, args)
     }
 
@@ -491,20 +524,22 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         }
     }
 
-    /// Runs a whole request's handler, and counts.
+    /// Runs a whole request's handler, and counts. Answers whether the reply comes later, which it
+    /// does for callers that say so only.
     #[inline]
     pub(super) fn run_whole(
         &mut self,
         call: Call<C::Store>,
         run: RunFn<C::Store>,
-        conn: Option<&ConnFacts>,
+        caller: Caller<'_>,
         args: Args<'_>,
         out: &mut Out,
-    ) {
-        if !self.admits(call, conn, args) {
-            return self.refuse_room(call, out);
+    ) -> bool {
+        if !self.admits(call, caller, args) {
+            self.refuse_room(call, out);
+            return false;
         }
-        self.run_admitted(call, run, conn, args, out);
+        self.run_admitted(call, run, caller, args, out)
     }
 
     /// The same for a request that the store has room for.
@@ -513,11 +548,11 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         &mut self,
         call: Call<C::Store>,
         run: RunFn<C::Store>,
-        conn: Option<&ConnFacts>,
+        caller: Caller<'_>,
         args: Args<'_>,
         out: &mut Out,
-    ) {
-        let cx = Cx { now_ms: self.now_ms, scope: call.scope, server: &self.server, conn };
+    ) -> bool {
+        let cx = Cx { now_ms: self.now_ms, scope: call.scope, server: &self.server, caller };
         let errors = out.errors();
         self.until_timed -= 1;
         if self.until_timed == 0 {
@@ -530,7 +565,10 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         } else {
             run(&mut self.store, &cx, args, out);
         }
-        self.count_run(call.index, out.errors() != errors);
+        let is_noted = out.errors() != errors;
+        let comes_later = is_noted && out.comes_later();
+        self.count_run(call.index, is_noted && !comes_later);
+        comes_later
     }
 
     fn run_session(
@@ -558,11 +596,12 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         args: Args<'_>,
         reply: &mut Out,
     ) {
-        if !self.admits(call, Some(&conn.facts), args) {
+        if !self.admits(call, Caller::Within(&conn.facts), args) {
             return self.refuse_room(call, reply);
         }
         let (now_ms, server) = (self.now_ms, &self.server);
-        let cx = Cx { now_ms, scope: call.scope, server, conn: Some(&conn.facts) };
+        let caller = Caller::Within(&conn.facts);
+        let cx = Cx { now_ms, scope: call.scope, server, caller };
         let session: &mut dyn Any = &mut *conn.session;
         run(session, &mut self.store, &cx, args, reply);
         self.count_run(call.index, reply.errors() != 0);
@@ -572,13 +611,6 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             self.unwatch(conn);
         }
         conn.attend();
-        let mine = conn.facts.id;
-        self.server.closing.borrow_mut().retain(|&(id, flush)| {
-            if id == mine {
-                conn.close(if flush { Closing::AfterFlush } else { Closing::Now });
-            }
-            id != mine
-        });
     }
 
     /// Sends a whole request to its owner.
@@ -626,7 +658,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         args: Args<'_>,
     ) -> bool {
         let mut reply = Out::default();
-        let passes = check(&self.cx(Some(conn), call.scope), args, &mut reply);
+        let passes = check(&self.cx(Caller::Within(&conn.facts), call.scope), args, &mut reply);
         if !passes {
             self.count_run(call.index, true);
             answer(conn, &mut reply);
@@ -660,12 +692,12 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     fn run_part(
         &mut self,
         call: Call<C::Store>,
-        conn: Option<&ConnFacts>,
+        caller: Caller<'_>,
         args: Args<'_>,
         answer: &mut PartOut,
     ) {
-        if self.admits(call, conn, args) {
-            self.run_admitted_part(call, conn, args, answer);
+        if self.admits(call, caller, args) {
+            self.run_admitted_part(call, caller, args, answer);
         } else {
             answer.refuse(Refusal::NoRoom);
         }
@@ -675,14 +707,14 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     pub(super) fn run_admitted_part(
         &mut self,
         call: Call<C::Store>,
-        conn: Option<&ConnFacts>,
+        caller: Caller<'_>,
         args: Args<'_>,
         answer: &mut PartOut,
     ) {
         let Run::Gather { part, .. } = call.command.run else { unreachable!("sent as a part") };
         let part: PartFn<C::Store> = part;
         let guarded = AssertUnwindSafe(|| {
-            let cx = Cx { now_ms: self.now_ms, scope: call.scope, server: &self.server, conn };
+            let cx = Cx { now_ms: self.now_ms, scope: call.scope, server: &self.server, caller };
             part(&mut self.store, &cx, args, answer);
         });
         if catch_unwind(guarded).is_err() {
@@ -712,7 +744,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         if let Some(refusal) = refusal {
             (self.port(conn).refuse)(refusal, gather.scope, &mut reply);
         } else {
-            let cx = self.cx(Some(conn), gather.scope);
+            let cx = self.cx(Caller::Within(&conn.facts), gather.scope);
             (gather.merge)(&cx, &gather.plan, &mut gather.parts, &mut reply);
         }
         match refusal {
@@ -787,7 +819,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 .push(owner, Item::Part { ticket, part: owner as u16, answer: Box::new(answer) });
         }
         let mut own = self.parts.pop().unwrap_or_default();
-        self.run_part(call, Some(&facts), args, &mut own);
+        self.run_part(call, Caller::Within(&facts), args, &mut own);
         let lent = self.server.conns.borrow_mut().lend(id);
         let Some(mut conn) = lent else { return };
         self.finish_part(&mut conn, number, me, own);
@@ -805,7 +837,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let Run::Gather { whole, .. } = call.command.run else { return };
         let mut reply = Out::default();
         let guarded = catch_unwind(AssertUnwindSafe(|| {
-            self.run_whole(call, whole, Some(facts), args, &mut reply);
+            self.run_whole(call, whole, Caller::Within(facts), args, &mut reply);
         }));
         if guarded.is_err() {
             survive_panic(&call.command.info);
@@ -906,13 +938,28 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                     *item = Item::Waits { bytes: self.defer(call, args, whose) };
                     return;
                 }
-                self.run_whole(call, run, None, args, replies);
+                let whom = ConnHandle { shard: source as u16, id: ticket.conn };
+                let comes_later = self.run_whole(call, run, Caller::There(whom), args, replies);
                 *end = replies.mark();
+                if comes_later && let Some(later) = replies.take_later() {
+                    let home = Home { whom, number: ticket.number, bytes: 0 };
+                    if self.start_later(later, home, call, replies) {
+                        *item = Item::Waits { bytes: 0 };
+                    } else {
+                        *end = replies.mark();
+                    }
+                }
             }
             Item::Part { ticket, answer, .. } => {
-                self.run_part(ticket.call, None, batch.args(ticket), answer);
+                let caller = Caller::There(ConnHandle { shard: source as u16, id: ticket.conn });
+                self.run_part(ticket.call, caller, batch.args(ticket), answer);
             }
             Item::Adopt(incoming) => adopted.extend(incoming.take()),
+            Item::Errand(..) => {
+                if let Item::Errand(id, errand) = std::mem::replace(item, Item::Done) {
+                    self.do_errand(id, errand);
+                }
+            }
             Item::Schedule(schedule) => {
                 if let Some(schedule) = schedule.take() {
                     *item = self.schedule(schedule);

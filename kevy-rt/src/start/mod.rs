@@ -69,7 +69,8 @@ pub(crate) fn start<C: Commands>(builder: Builder<C>) -> Result<Runtime, Error> 
     let (engine, reason) = Engine::choose(builder.reactor)?;
     let wakers = (0..shards).map(|_| engine.waker()).collect::<Result<_, _>>();
     let wakers = wakers.map_err(|source| Error::Shard { shard: 0, source })?;
-    let mut process = Process::new::<C>(clock.started_ms(), listening, wakers, shards);
+    let mut process =
+        Process::new::<C>(clock.started_ms(), listening, wakers, shards, builder.offload);
     process.reactor_reason = reason;
     let plan = Plan::<C> {
         settings: Arc::new(builder.settings),

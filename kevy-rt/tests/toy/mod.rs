@@ -9,9 +9,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use kevy_rt::{
-    Args, Burst, Changes, CommandInfo, Cx, Encode, Key, KeyHasher, Keys, Open, OpenError, Out,
-    Outcome, ParseLimits, Place, Refusal, Reply, ReplyMode, Resume, Session, SessionState, Store,
-    Tx, Wire, commands, server,
+    Args, Burst, Changes, Close, CommandInfo, Cx, Encode, Key, KeyHasher, Keys, Open, OpenError,
+    Out, Outcome, ParseLimits, Place, Refusal, Reply, ReplyMode, Resume, Session, SessionState,
+    Store, Tx, Wire, commands, server,
 };
 
 /// Words on a line.
@@ -435,8 +435,12 @@ impl Toy {
     fn kill(db: &Db, cx: &Cx, id: u64) -> u64 {
         let _ = db;
         let mut found = 0;
-        cx.server().for_each_conn(|conn| found += u64::from(conn.facts.id == id));
-        cx.server().close(id, true);
+        cx.server().for_each_conn(|conn| {
+            if conn.facts.id == id {
+                found += 1;
+                cx.server().close(conn.facts.handle(), Close::AfterReplies);
+            }
+        });
         found
     }
 
@@ -524,9 +528,7 @@ impl Toy {
     #[command(route = session)]
     fn quit(session: &mut Memory, cx: &Cx) -> Said {
         let _ = session;
-        if let Some(conn) = cx.conn() {
-            cx.server().close(conn.id, true);
-        }
+        cx.close(Close::AfterReplies);
         Said("BYE")
     }
 }

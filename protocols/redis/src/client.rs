@@ -4,7 +4,7 @@ mod filter;
 mod line;
 
 use kevy_resp::{Error, Frame, Resp, Status, Verbatim};
-use kevy_rt::{Cx, Reply, ReplyMode, Rest, commands};
+use kevy_rt::{Close, Cx, Reply, ReplyMode, Rest, commands};
 
 use crate::connection::{is_plain, set_name};
 use crate::help::help;
@@ -159,10 +159,11 @@ impl Client {
         let caller = cx.conn().map(|conn| conn.id);
         let mut count = 0;
         cx.server().for_each_conn(|conn| {
-            let id = conn.facts.id;
             if filter.matches(conn.facts, caller, cx.now_ms()) {
                 // Whoever kills itself reads the reply first.
-                cx.server().close(id, caller == Some(id));
+                let is_caller = caller == Some(conn.facts.id);
+                let when = if is_caller { Close::AfterReplies } else { Close::Now };
+                cx.server().close(conn.facts.handle(), when);
                 count += 1;
             }
         });

@@ -1,7 +1,7 @@
 //! PING, HELLO, AUTH, SELECT and what else is about the connection itself.
 
 use kevy_resp::{Error, Frame, Resp, Status, Writer};
-use kevy_rt::{Cx, Reply, Rest, commands, parse_integer};
+use kevy_rt::{Close, Cx, Reply, Rest, commands, parse_integer};
 
 use crate::config::Config;
 use crate::database::Index;
@@ -70,9 +70,7 @@ impl Connection {
         flags(noscript, loading, stale, fast, no_auth, allow_busy)
     )]
     fn quit(_session: &mut Session, cx: &Cx<'_>, _ignored: Rest<'_>) {
-        if let Some(conn) = cx.conn() {
-            cx.server().close(conn.id, true);
-        }
+        cx.close(Close::AfterReplies);
     }
 
     /// Reset the connection

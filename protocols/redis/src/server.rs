@@ -1,7 +1,7 @@
 //! TIME, SHUTDOWN, MODULE and the like, and what this server refuses as a Redis without it does.
 
 use kevy_resp::{Error, Frame, Resp};
-use kevy_rt::{Cx, Reply, Rest, commands};
+use kevy_rt::{Close, Cx, Reply, Rest, commands};
 use tracing::{info, warn};
 
 use crate::config::Config;
@@ -48,9 +48,7 @@ impl Server {
             Ok(shutdown) if shutdown.may_stop() => {
                 info!("a client asked for the shutdown");
                 cx.server().process().stop();
-                if let Some(conn) = cx.conn() {
-                    cx.server().close(conn.id, false);
-                }
+                cx.close(Close::Now);
             }
             Ok(_) => {
                 warn!("SHUTDOWN SAVE is refused: nothing can be saved");
@@ -185,7 +183,7 @@ impl Server {
              is made to talk to this server; the connection from {} is closed",
             conn.peer
         );
-        cx.server().close(conn.id, false);
+        cx.close(Close::Now);
     }
 }
 

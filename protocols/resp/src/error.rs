@@ -97,6 +97,7 @@ impl From<Refusal> for Error {
             Refusal::NoRoom => {
                 Error::new("OOM command not allowed when used memory > 'maxmemory'.")
             }
+            Refusal::Overloaded => Error::new("BUSY the server has more to do than it takes on"),
             _ => Error::new("ERR the request was refused"),
         }
     }

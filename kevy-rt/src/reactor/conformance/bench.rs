@@ -13,6 +13,7 @@ use super::Subject;
 use crate::commands::{Commands, OpenError, Place, Port, Store};
 use crate::conn::ConnId;
 use crate::hash::KeyHasher;
+use crate::offload::PoolSize;
 use crate::reactor::{Clock, Event, Incoming, Listener, Parts, Reactor, Transport};
 use crate::runtime::Process;
 use crate::shared::Out;
@@ -147,7 +148,8 @@ impl<S: Subject> Bench<S> {
 
 pub(super) fn process<S: Subject>(shards: usize) -> Arc<Process> {
     let wakers = (0..shards).map(|_| S::waker()).collect();
-    Arc::new(Process::new::<NoServer>(0, Vec::new(), wakers, shards))
+    let pool = PoolSize { threads: 0, queue: 0 };
+    Arc::new(Process::new::<NoServer>(0, Vec::new(), wakers, shards, pool))
 }
 
 pub(super) fn tcp_pair() -> (TcpStream, TcpStream) {

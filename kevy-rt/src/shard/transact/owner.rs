@@ -4,9 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Held, Kind, Schedule, Waiting};
 use crate::commands::{Commands, Route, Run, Store};
-use crate::conn::{ConnFacts, ConnId};
-use crate::cx::Cx;
+use crate::conn::{ConnFacts, ConnHandle, ConnId};
+use crate::cx::{Caller, Cx};
 use crate::kept::Kept;
+use crate::offload::Home;
 use crate::shard::batch::{Call, Item};
 use crate::shard::run::{Engine, survive_panic};
 use crate::shared::Out;
@@ -111,7 +112,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             let is_free = self.is_free(intents.as_ref(), &hop);
             if is_last_owner && is_free && hop.is_last {
                 self.server.metrics.one_round.add(1);
-                let hop = self.run_hop(hop, stamp, None);
+                let hop = self.run_hop(hop, stamp, Caller::Nobody);
                 return Item::Ran { tx, visit, hop, scheduled: Some((stamp, None)) };
             }
             let held = Held::Visit { coordinator, tx, visit };
@@ -125,7 +126,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             if is_last_owner && is_free {
                 self.server.metrics.one_round.add(1);
                 let hop = self.take_hop(entry).expect("it came along");
-                let hop = self.run_hop(hop, stamp, None);
+                let hop = self.run_hop(hop, stamp, Caller::Nobody);
                 return Item::Ran { tx, visit, hop, scheduled: Some((stamp, Some(entry))) };
             }
             if is_last_owner {
@@ -162,7 +163,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     /// Whether this shard's store has room for what a hop may write.
     pub(super) fn admits_hop(&mut self, hop: &Hop<C::Store>) -> bool {
         hop.works.iter().all(|(_, work)| match work {
-            Work::Part { call, args, .. } => self.admits(*call, None, args.args()),
+            Work::Part { call, args, .. } => self.admits(*call, Caller::Nobody, args.args()),
             _ => true,
         })
     }
@@ -217,7 +218,13 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let stamp = self.server.entries.borrow().stamp(entry);
         let Some(hop) = self.take_hop(entry) else { return };
         let sender = self.queue_sender(entry);
-        let hop = self.run_hop(hop, stamp, sender.as_ref());
+        let caller = match self.transactions.waiting[entry.0 as usize].as_ref() {
+            Some(Waiting { held: Held::Request { coordinator: shard, conn: id, .. }, .. }) => {
+                Caller::There(ConnHandle { shard: *shard, id: *id })
+            }
+            _ => sender.as_ref().into(),
+        };
+        let hop = self.run_hop(hop, stamp, caller);
         let Some(waiting) = &mut self.transactions.waiting[entry.0 as usize] else { return };
         let me = self.server.place.shard as u16;
         let untold = waiting.untold.take();
@@ -240,16 +247,21 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             }
             Held::Request { coordinator, conn, number, bytes } => {
                 self.remove_entry(entry);
-                let Some((_, Work::Whole { reply, .. })) = hop.works.into_iter().next() else {
+                let Some((_, Work::Whole { call, mut reply, .. })) = hop.works.into_iter().next()
+                else {
                     return;
                 };
+                let home =
+                    Home { whom: ConnHandle { shard: coordinator, id: conn }, number, bytes };
                 if coordinator == me {
                     self.outbox.close(me as usize, bytes);
-                    self.late_reply(conn, number, &reply);
-                } else {
-                    let late = Item::Late { conn, number, reply: Box::new(reply), bytes };
-                    self.outbox.push_free(coordinator as usize, late);
                 }
+                if let Some(later) = reply.take_later()
+                    && self.start_later(later, home, call, &mut reply)
+                {
+                    return;
+                }
+                self.finish_late(home, reply);
             }
         }
     }
@@ -267,17 +279,17 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         self.server.conns.borrow_mut().get_mut(transaction.conn).map(|conn| conn.facts.clone())
     }
 
-    /// Runs a hop at the time of its stamp, for `conn` if that is here.
+    /// Runs a hop at the time of its stamp, for `caller`.
     pub(super) fn run_hop(
         &mut self,
         mut hop: Hop<C::Store>,
         stamp: Stamp,
-        conn: Option<&ConnFacts>,
+        caller: Caller<'_>,
     ) -> Hop<C::Store> {
         let turn_ms = self.now_ms;
         let now_ms = if fault::is_on(Fault::OwnTime) { turn_ms } else { stamp.now_ms() };
         self.set_now(now_ms);
-        hop.works.iter_mut().for_each(|(_, work)| self.run_work(work, conn));
+        hop.works.iter_mut().for_each(|(_, work)| self.run_work(work, caller));
         // Whoever comes behind it sees no earlier time.
         self.set_now(turn_ms.max(now_ms));
         hop
@@ -290,19 +302,20 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         }
     }
 
-    pub(super) fn run_work(&mut self, work: &mut Work<C::Store>, conn: Option<&ConnFacts>) {
+    pub(super) fn run_work(&mut self, work: &mut Work<C::Store>, caller: Caller<'_>) {
         self.server.metrics.hops.add(1);
         match work {
             Work::Part { call, args, answer, .. } => {
-                self.run_admitted_part(*call, conn, args.args(), answer);
+                self.run_admitted_part(*call, caller, args.args(), answer);
             }
             Work::Whole { call, args, reply, is_admitted } => {
-                self.run_kept((*call, conn), args, reply, *is_admitted);
+                self.run_kept((*call, caller), args, reply, *is_admitted);
             }
             Work::Closure { scope, command, project, job } => {
                 let (scope, command) = (*scope, *command);
                 let ran = catch_unwind(AssertUnwindSafe(|| {
-                    let cx = Cx { now_ms: self.now_ms, scope, server: &self.server, conn: None };
+                    let caller = Caller::Nobody;
+                    let cx = Cx { now_ms: self.now_ms, scope, server: &self.server, caller };
                     job.run(project(&mut self.store, &cx));
                 }));
                 if ran.is_err() {
@@ -334,7 +347,8 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let args = keys.args();
         for (index, &hash) in args.hashes().iter().enumerate() {
             let key = Key::new(args.get(index).unwrap_or_default(), hash);
-            let cx = Cx { now_ms: self.now_ms, scope, server: &self.server, conn: None };
+            let caller = Caller::Nobody;
+            let cx = Cx { now_ms: self.now_ms, scope, server: &self.server, caller };
             self.store.settle(&cx, key);
             see(self, key);
         }
@@ -343,7 +357,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     /// Runs a request that was kept, wherever its connection is.
     pub(super) fn run_kept(
         &mut self,
-        (call, conn): (Call<C::Store>, Option<&ConnFacts>),
+        (call, caller): (Call<C::Store>, Caller<'_>),
         args: &Kept,
         reply: &mut Out,
         is_admitted: bool,
@@ -353,9 +367,9 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         };
         let guarded = AssertUnwindSafe(|| {
             if is_admitted {
-                self.run_admitted(call, run, conn, args.args(), reply);
+                self.run_admitted(call, run, caller, args.args(), reply);
             } else {
-                self.run_whole(call, run, conn, args.args(), reply);
+                self.run_whole(call, run, caller, args.args(), reply);
             }
         });
         if catch_unwind(guarded).is_err() {

@@ -4,6 +4,7 @@
 use crate::Args;
 use crate::commands::{CommandInfo, Commands, Port, QueueVerb, Queueing, Route, Run};
 use crate::conn::{Conn, ConnId, Holds, Stall, Unfixed};
+use crate::cx::Caller;
 use crate::kept::Kept;
 use crate::shard::batch::{Call, Item};
 use crate::shard::plan::{Known, Plan, Planned, Where};
@@ -82,7 +83,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             (port.refuse)(Refusal::NotQueueable, call.scope, &mut reply);
             self.count_rejected(call.index);
             spoil(conn);
-        } else if !self.admits(call, Some(&conn.facts), args) {
+        } else if !self.admits(call, Caller::Within(&conn.facts), args) {
             self.refuse_room(call, &mut reply);
             spoil(conn);
         } else if let Some(queue) = &mut conn.queued {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use crate::Args;
 use crate::commands::{Commands, QueueVerb, Route, Run, TxKeys};
 use crate::conn::{Conn, ConnId, Holds, Stall};
+use crate::cx::Caller;
 use crate::gather::Plan as PartPlan;
 use crate::kept::Kept;
 use crate::shard::batch::Call;
@@ -67,7 +68,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 answer(conn, &mut reply);
                 None
             }
-            Run::Tx(start) if self.admits(call, Some(&conn.facts), args) => {
+            Run::Tx(start) if self.admits(call, Caller::Within(&conn.facts), args) => {
                 let keys: Vec<(u64, u16)> =
                     args.hashes().iter().copied().zip(owners.iter().copied()).collect();
                 let access = Access::of(command.info.write);
@@ -170,9 +171,11 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             }
             let mut refusal = Out::default();
             let passes = match &command.run {
-                Run::Gather { check, .. } => {
-                    check(&self.cx(Some(conn), requested.scope), args, &mut refusal)
-                }
+                Run::Gather { check, .. } => check(
+                    &self.cx(Caller::Within(&conn.facts), requested.scope),
+                    args,
+                    &mut refusal,
+                ),
                 _ => true,
             };
             let owner_here = self.server.place.shard as u16;

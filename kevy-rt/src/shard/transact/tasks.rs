@@ -8,7 +8,7 @@ use super::start::StartTask;
 use super::{Errand, Kind, TaskState, Transaction};
 use crate::commands::{Commands, Run};
 use crate::conn::{ConnFacts, ConnId, Holds, Unfixed};
-use crate::cx::Cx;
+use crate::cx::Caller;
 use crate::gather::{PartOut, Plan as PartPlan};
 use crate::kept::Kept;
 use crate::shard::batch::{Call, Item};
@@ -186,7 +186,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         conn: Option<&ConnFacts>,
     ) -> Vec<(u32, Work<C::Store>)> {
         let run = |(_, number, mut work)| {
-            self.run_work(&mut work, conn);
+            self.run_work(&mut work, conn.into());
             (number, work)
         };
         asks.into_iter().map(run).collect()
@@ -258,8 +258,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 (self.ports[call.port as usize].refuse)(refusal, call.scope, &mut reply);
             }
             (None, Run::Gather { merge, .. }) => {
-                let cx =
-                    Cx { now_ms: self.now_ms, scope: call.scope, server: &self.server, conn: None };
+                let cx = self.cx(Caller::Nobody, call.scope);
                 merge(&cx, plan, &mut parts, &mut reply);
             }
             _ => {}
@@ -293,7 +292,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 hub.scope.set(conn.state.scope);
             }
             Run::One(run) => {
-                self.run_whole(call, run, Some(&conn.facts), args.args(), &mut reply);
+                self.run_whole(call, run, Caller::Within(&conn.facts), args.args(), &mut reply);
             }
             _ => {}
         });
