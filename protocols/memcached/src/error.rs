@@ -52,6 +52,7 @@ impl From<Refusal> for Error {
             Refusal::Arity(_) => Error::UNKNOWN,
             Refusal::NoRoom => Error::NO_ROOM,
             Refusal::TooManyConnections => Error("ERROR Too many open connections"),
+            Refusal::Overloaded => Error("SERVER_ERROR the server has more to do than it takes on"),
             Refusal::Panicked => Error("SERVER_ERROR the command failed inside the server"),
             _ => Error::FORMAT,
         }

@@ -1,7 +1,7 @@
 //! Commands about the server as a whole.
 
 use kevy_keyspace::Expiry;
-use kevy_rt::{Cx, Open, Out, Rest, commands};
+use kevy_rt::{Close, Cx, Open, Out, Rest, commands};
 
 use crate::Text;
 use crate::classic::{Flags, Line, Quiet};
@@ -69,9 +69,7 @@ impl Control {
     /// Closes the connection
     #[command(route = session)]
     fn quit(_session: &mut Session, cx: &Cx<'_>, _ignored: Rest<'_>) {
-        if let Some(conn) = cx.conn() {
-            cx.server().close(conn.id, true);
-        }
+        cx.close(Close::AfterReplies);
     }
 
     /// Is off, as clients need no password
