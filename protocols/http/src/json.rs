@@ -120,7 +120,7 @@ mod tests {
         family.sample([String::from("a\\\n").into()], 1.5);
         family.sample(["b".into()], f64::NAN);
         let times = kevy_rt::Durations::default();
-        [3, 3, 17].map(|time| times.record_ns(time));
+        [3, 3, 17].into_iter().for_each(|time| times.record_ns(time));
         scrape.family(Kind::Durations, "times", "", &[]).sample([], times.read());
         assert_eq!(
             write(&scrape, 5),

@@ -151,7 +151,8 @@ mod tests {
     #[test]
     fn buckets_are_cumulative() {
         let times = kevy_rt::Durations::default();
-        [900, 1500, 1600, 3_000_000_000, 60_000_000_000].map(|time| times.record_ns(time));
+        let taken = [900, 1500, 1600, 3_000_000_000, 60_000_000_000];
+        taken.into_iter().for_each(|time| times.record_ns(time));
         let mut scrape = Scrape::default();
         scrape.family(Kind::Durations, "t_seconds", "Times.", &[]).sample([], times.read());
         let text = write(&scrape);
@@ -168,7 +169,7 @@ mod tests {
             assert!(text.lines().any(|other| other == line), "{line} in {text}");
         }
         let sizes = kevy_rt::Histogram::default();
-        [0, 1, 1, 2].map(|size| sizes.record(size));
+        [0, 1, 1, 2].into_iter().for_each(|size| sizes.record(size));
         let mut scrape = Scrape::default();
         scrape.family(Kind::Histogram, "sizes", "", &[]).sample([], sizes.read());
         let text = write(&scrape);
