@@ -5,13 +5,13 @@ use std::ops::Range;
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::ext::IdentExt;
-use syn::visit::Visit;
 use syn::visit_mut::VisitMut;
 use syn::{
-    Attribute, Expr, ExprLit, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Lifetime, Lit, LitStr,
-    Meta, Pat, PatType, ReturnType, Signature, Type, TypeParamBound, TypeReference, parse_quote,
+    Attribute, Expr, ExprLit, FnArg, ImplItem, ImplItemFn, ItemImpl, Lifetime, Lit, Meta, Pat,
+    PatType, ReturnType, Signature, Type, TypeReference, parse_quote,
 };
 
+use crate::argument::{Argument, Marks, last_bound, last_word};
 use crate::attr::{CommandAttr, Keys, Route, SetAttr};
 use crate::errors::Errors;
 
@@ -64,15 +64,7 @@ pub(crate) enum Role {
     Argument(usize),
 }
 
-/// A parameter that is read from the request.
-pub(crate) struct Argument {
-    pub(crate) name: String,
-    pub(crate) ty: Type,
-    /// The word before it, if it is an option.
-    pub(crate) token: Option<LitStr>,
-}
-
-/// Which of the positional arguments a `keys` route reads once and which per key.
+/// Which of the arguments a `keys` route reads once and which per key.
 pub(crate) struct Split {
     pub(crate) before: Range<usize>,
     pub(crate) per_key: Range<usize>,
@@ -128,7 +120,7 @@ impl Command {
             // A command has the options that it has.
             function.attrs.push(parse_quote!(#[allow(clippy::too_many_arguments)]));
         }
-        let tokens = take_tokens(&mut function.sig, errors);
+        let marks = take_marks(&mut function.sig, errors);
         let mut command = Command {
             attr,
             signature: function.sig.clone(),
@@ -140,12 +132,12 @@ impl Command {
             args: Vec::new(),
         };
         let typed =
-            function.sig.inputs.iter().zip(tokens).filter_map(|(param, token)| match param {
-                FnArg::Typed(param) => Some((param, token)),
+            function.sig.inputs.iter().zip(marks).filter_map(|(param, marks)| match param {
+                FnArg::Typed(param) => Some((param, marks)),
                 FnArg::Receiver(_) => None,
             });
-        for (param, token) in typed {
-            command.add(param, token, store);
+        for (param, marks) in typed {
+            command.add(param, marks, store);
         }
         if let Some(index) = command.params.iter().position(|param| param.role == Role::Store) {
             let receivers = function.sig.inputs.len() - command.params.len();
@@ -155,13 +147,13 @@ impl Command {
     }
 
     /// Finds the role of the next parameter.
-    fn add(&mut self, param: &PatType, token: Option<LitStr>, store: &Type) {
+    fn add(&mut self, param: &PatType, marks: Marks, store: &Type) {
         let ty = (*param.ty).clone();
         let taken: Vec<Role> = self.params.iter().map(|param| param.role).collect();
         let only_before = |roles: &[Role]| taken.iter().all(|role| roles.contains(role));
         let word = referred(&ty).and_then(last_word).map(ToString::to_string);
         let role = match word.as_deref() {
-            _ if token.is_some() => None,
+            _ if !marks.are_none() => None,
             Some("Reply") => Some(Role::Reply),
             Some("Cx") if only_before(&[Role::Session, Role::Store, Role::Reply]) => Some(Role::Cx),
             Some("Tx") if taken.is_empty() => Some(Role::Tx),
@@ -177,7 +169,7 @@ impl Command {
                 Pat::Ident(name) => name.ident.unraw().to_string(),
                 _ => format!("argument{}", self.args.len() + 1),
             };
-            self.args.push(Argument { name, ty: ty.clone(), token });
+            self.args.push(marks.argument(&name, ty.clone()));
             Role::Argument(self.args.len() - 1)
         });
         self.params.push(Param { role, ty });
@@ -224,16 +216,10 @@ impl Command {
         self.name.split(' ').count()
     }
 
-    /// Arguments without a token, which come first.
+    /// The arguments before the first option, which have positions.
     pub(crate) fn positional(&self) -> &[Argument] {
-        let count = self.args.iter().take_while(|arg| arg.token.is_none()).count();
+        let count = self.args.iter().take_while(|arg| !arg.is_option()).count();
         &self.args[..count]
-    }
-
-    /// Arguments with a token.
-    pub(crate) fn options(&self) -> impl Iterator<Item = (usize, &Argument, &LitStr)> {
-        let options = self.args.iter().enumerate();
-        options.filter_map(|(index, arg)| Some((index, arg, arg.token.as_ref()?)))
     }
 
     /// The positional argument at a position of the request.
@@ -249,49 +235,9 @@ impl Command {
         let first = usize::try_from(keys.first.value).unwrap_or(0).saturating_sub(self.words());
         let first = first.min(count);
         let step = usize::try_from(keys.step.value).unwrap_or(1);
-        let end = if keys.last.value == -1 { count } else { (first + step).min(count) };
-        Split { before: 0..first, per_key: first..end, after: end..count }
+        let end = if keys.take_all() { count } else { (first + step).min(count) };
+        Split { before: 0..first, per_key: first..end, after: end..self.args.len() }
     }
-}
-
-impl Argument {
-    /// Whether the last word of its type is this.
-    pub(crate) fn is(&self, word: &str) -> bool {
-        last_word(&self.ty).is_some_and(|last| last == word)
-    }
-
-    /// Whether a key is in it, as far as its words tell.
-    pub(crate) fn mentions_key(&self) -> bool {
-        struct Find(bool);
-        impl<'ast> Visit<'ast> for Find {
-            fn visit_path_segment(&mut self, segment: &'ast syn::PathSegment) {
-                self.0 |= segment.ident == "Key";
-                syn::visit::visit_path_segment(self, segment);
-            }
-        }
-        let mut find = Find(false);
-        find.visit_type(&self.ty);
-        find.0
-    }
-}
-
-/// The last word of a type's path.
-pub(crate) fn last_word(ty: &Type) -> Option<&Ident> {
-    match ty {
-        Type::Path(path) => path.path.segments.last().map(|segment| &segment.ident),
-        Type::Group(group) => last_word(&group.elem),
-        Type::Paren(paren) => last_word(&paren.elem),
-        ty => last_bound(ty),
-    }
-}
-
-/// The last word of the trait's path, of a type `impl Trait`.
-pub(crate) fn last_bound(ty: &Type) -> Option<&Ident> {
-    let Type::ImplTrait(any) = ty else { return None };
-    any.bounds.iter().find_map(|bound| match bound {
-        TypeParamBound::Trait(bound) => bound.path.segments.last().map(|segment| &segment.ident),
-        _ => None,
-    })
 }
 
 /// What a reference refers to.
@@ -313,25 +259,14 @@ fn take_attribute(attributes: &mut Vec<Attribute>, word: &str) -> Option<Attribu
     attributes.iter().position(is).map(|index| attributes.remove(index))
 }
 
-/// Each parameter's `#[token("...")]`.
-fn take_tokens(signature: &mut Signature, errors: &mut Errors) -> Vec<Option<LitStr>> {
-    let mut tokens = Vec::new();
-    for param in &mut signature.inputs {
-        let attributes = match param {
-            FnArg::Typed(param) => &mut param.attrs,
-            FnArg::Receiver(receiver) => &mut receiver.attrs,
-        };
-        let token = take_attribute(attributes, "token");
-        let token = token.and_then(|attribute| match attribute.parse_args::<LitStr>() {
-            Ok(token) => Some(token),
-            Err(_) => {
-                errors.on(attribute, "say the option's word: `#[token(\"WORD\")]`");
-                None
-            }
-        });
-        tokens.push(token);
-    }
-    tokens
+/// What attributes say of each parameter.
+fn take_marks(signature: &mut Signature, errors: &mut Errors) -> Vec<Marks> {
+    let inputs = signature.inputs.iter_mut();
+    let attributes = inputs.map(|param| match param {
+        FnArg::Typed(param) => &mut param.attrs,
+        FnArg::Receiver(receiver) => &mut receiver.attrs,
+    });
+    attributes.map(|attributes| Marks::take(attributes, errors)).collect()
 }
 
 /// The doc comment's lines, joined by blanks.

@@ -1,4 +1,4 @@
-//! The attributes as written: `#[commands(...)]`, `#[command(...)]` and `#[token("...")]`.
+//! The attributes of sets and commands as written: `#[commands(...)]`, `#[command(...)]`.
 //!
 //! Reading goes on behind a mistake, at the next comma.
 
@@ -34,26 +34,49 @@ pub(crate) enum Route {
     Keys(Keys),
     All,
     At(Path),
-    Tx(TxKeys),
+    /// The keys of a transaction: a list.
+    Tx(Vec<TxKeys>),
     Queue(Ident, Option<Keys>),
 }
 
-/// The keys of `tx(..)`.
+/// Some keys of `tx(..)`.
 pub(crate) enum TxKeys {
-    /// At these positions.
-    At(Vec<Number>),
+    /// The one at this position.
+    At(Number),
     Range(Keys),
     /// Where a function says.
     Found(Path),
 }
 
-/// `keys(first..=last step step)`.
+/// `keys(first..=last step step)`, `numkeys(count)`.
 #[derive(Clone, Copy)]
 pub(crate) struct Keys {
     pub(crate) first: Number,
-    /// -1, the last argument, if not written.
-    pub(crate) last: Number,
+    pub(crate) last: Last,
     pub(crate) step: Number,
+}
+
+/// Where keys end.
+#[derive(Clone, Copy)]
+pub(crate) enum Last {
+    /// -1, the last argument, if not written.
+    At(Number),
+    /// The argument at this position says how many there are.
+    Counted(Number),
+}
+
+impl Keys {
+    /// The keys that follow their number.
+    fn counted(count: Number) -> Self {
+        let first = Number { value: count.value.saturating_add(1), span: count.span };
+        let step = Number { value: 1, span: count.span };
+        Keys { first, last: Last::Counted(count), step }
+    }
+
+    /// Whether they take all arguments that are left.
+    pub(crate) fn take_all(&self) -> bool {
+        matches!(self.last, Last::At(Number { value: -1, .. }))
+    }
 }
 
 /// How parts become one reply.
@@ -110,7 +133,11 @@ const WORDS: &[&str] = &[
 /// Words of `#[command]` that carry a text into the record's facts.
 const FACTS: &[&str] = &["since", "group", "complexity"];
 
-const ROUTES: &[&str] = &["local", "session", "single", "keys", "all", "at", "tx", "queue"];
+const ROUTES: &[&str] =
+    &["local", "session", "single", "keys", "numkeys", "all", "at", "tx", "queue"];
+
+/// Words for the keys of a transaction.
+const TX_KEYS: &[&str] = &["numkeys", "found"];
 
 /// What a verb does with queued requests.
 const QUEUE_VERBS: &[&str] = &["open", "run", "drop", "watch", "unwatch"];
@@ -213,7 +240,7 @@ impl CommandAttr {
 }
 
 /// Reads `word ...` between commas; what `item` can't read is reported and passed over.
-fn items(
+pub(crate) fn items(
     tokens: TokenStream,
     errors: &mut Errors,
     mut item: impl FnMut(&Ident, ParseStream<'_>, &mut Errors) -> Result<()>,
@@ -289,6 +316,15 @@ fn route(input: ParseStream<'_>) -> Result<Route> {
             route
         }
         "keys" => Route::Keys(keys(input)?),
+        "numkeys" => Route::Keys(counted(input)?),
+        "found" => {
+            skip_item(input);
+            return Err(syn::Error::new(
+                word.span(),
+                "keys that a function finds are a transaction's: `route = tx(found(path))`, and an \
+                 `async fn`",
+            ));
+        }
         "at" => {
             let content;
             parenthesized!(content in input);
@@ -299,9 +335,7 @@ fn route(input: ParseStream<'_>) -> Result<Route> {
         "tx" => {
             let content;
             parenthesized!(content in input);
-            let route = Route::Tx(tx_keys(&content)?);
-            ended(&content, "positions, a range or `found(path)`")?;
-            route
+            Route::Tx(content.parse_terminated(tx_keys, Token![,])?.into_iter().collect())
         }
         "queue" => {
             let content;
@@ -332,15 +366,13 @@ fn one_of(input: ParseStream<'_>, words: &[&str], what: &str) -> Result<Ident> {
     Err(syn::Error::new(word.span(), format!("`{word}` is not {what}; {advice}")))
 }
 
-/// `1, 2` or `1.. step 2` or `found(path)`.
+/// `1` or `1.. step 2` or `numkeys(1)` or `found(path)`.
 fn tx_keys(content: ParseStream<'_>) -> Result<TxKeys> {
     if content.peek(Ident) {
-        let word: Ident = content.parse()?;
-        if word != "found" {
-            return Err(syn::Error::new(
-                word.span(),
-                "positions, a range or `found(path)` belong here",
-            ));
+        let word = one_of(&content.fork(), TX_KEYS, "a way to say which arguments are keys")?;
+        content.parse::<Ident>()?;
+        if word == "numkeys" {
+            return Ok(TxKeys::Range(counted(content)?));
         }
         let path;
         parenthesized!(path in content);
@@ -352,10 +384,16 @@ fn tx_keys(content: ParseStream<'_>) -> Result<TxKeys> {
         let span = content.span();
         return Ok(TxKeys::Range(key_range(content, span)?));
     }
-    let numbers = content.call(|input| {
-        syn::punctuated::Punctuated::<Number, Token![,]>::parse_terminated_with(input, number)
-    })?;
-    Ok(TxKeys::At(numbers.into_iter().collect()))
+    number(content).map(TxKeys::At)
+}
+
+/// `(I)`: the keys behind argument `I`, which says how many they are.
+fn counted(input: ParseStream<'_>) -> Result<Keys> {
+    let content;
+    parenthesized!(content in input);
+    let keys = Keys::counted(number(&content)?);
+    ended(&content, "the position of the keys' number")?;
+    Ok(keys)
 }
 
 /// `(first..=last step n)`, the step within or behind the parentheses.
@@ -384,7 +422,8 @@ fn key_range(content: ParseStream<'_>, span: Span) -> Result<Keys> {
         Number { value: -1, span: first.span }
     };
     let step = step(content)?;
-    Ok(Keys { first, last, step: step.unwrap_or(Number { value: 1, span }) })
+    let step = step.unwrap_or(Number { value: 1, span });
+    Ok(Keys { first, last: Last::At(last), step })
 }
 
 fn step(input: ParseStream<'_>) -> Result<Option<Number>> {

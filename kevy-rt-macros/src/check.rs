@@ -9,8 +9,9 @@ use syn::spanned::Spanned;
 use syn::visit::Visit;
 use syn::{FnArg, GenericParam, Lifetime, Type, TypeImplTrait, TypeReference};
 
-use crate::ast::{Command, Role, Set, is_mut, last_bound, last_word};
-use crate::attr::{Gather, Keys, Number, Route, TxKeys};
+use crate::argument::{Argument, Often, last_bound, last_word};
+use crate::ast::{Command, Role, Set, is_mut};
+use crate::attr::{Gather, Keys, Last, Number, Route, TxKeys};
 use crate::errors::Errors;
 
 /// The longest verb: the command table tells longer ones apart no more.
@@ -24,7 +25,7 @@ pub(crate) fn check(set: &Set, errors: &mut Errors) {
         let Some((route, span)) = &command.attr.route else {
             if !command.attr.has_route {
                 let advice = "say where it runs: `route = local`, `session`, `single(I)`, \
-                              `keys(A..)`, `tx(A, B)`, `all` or `at(path)`";
+                              `keys(A..)`, `numkeys(I)`, `tx(A, B)`, `all` or `at(path)`";
                 errors.at(command.signature.ident.span(), advice);
             }
             continue;
@@ -201,24 +202,27 @@ fn leading(set: &Set, command: &Command, route: &Route, span: Span, errors: &mut
     }
 }
 
-/// Positional arguments first, what may be missing behind them, `Rest` last.
+/// What a request's arguments may be, in their order.
 fn arguments(command: &Command, errors: &mut Errors) {
+    for arg in &command.args {
+        if let Type::Reference(_) = &arg.ty {
+            reference(command, arg, errors);
+        }
+    }
+    order(&command.args, errors);
+}
+
+/// What may be missing comes last, and what takes all that is left behind all else; each option has
+/// a word of its own.
+pub(crate) fn order(args: &[Argument], errors: &mut Errors) {
     let mut open: Option<&str> = None;
-    let mut option: Option<&str> = None;
     let mut rest: Option<&str> = None;
     let mut words: HashMap<String, &str> = HashMap::new();
-    for arg in &command.args {
+    for arg in args {
         if let Some(rest) = rest {
             let advice = format!("`{rest}` takes all that is left: nothing may follow it");
             errors.on(&arg.ty, advice);
-        } else if let (Some(option), None) = (option, &arg.token) {
-            let advice = format!(
-                "`{}` has its place in the request and `{option}` has none: \
-                 put the options behind it",
-                arg.name
-            );
-            errors.on(&arg.ty, advice);
-        } else if let (Some(open), None, false) = (open, &arg.token, may_miss(&arg.ty)) {
+        } else if let (Some(open), false, false) = (open, arg.is_option(), may_miss(&arg.ty)) {
             let advice = format!(
                 "`{open}` may be missing, and then `{}` would be taken for it: \
                  put what may be missing last",
@@ -226,29 +230,24 @@ fn arguments(command: &Command, errors: &mut Errors) {
             );
             errors.on(&arg.ty, advice);
         }
-        if let Type::Reference(_) = &arg.ty {
-            reference(command, arg, errors);
+        if let Some(token) = arg.token()
+            && let Some(other) = words.insert(token.value().to_uppercase(), &arg.name)
+        {
+            let advice = format!("the word of `{other}` too: each option has its own");
+            errors.on(token, advice);
         }
-        match &arg.token {
-            Some(token) => {
-                option = option.or(Some(&arg.name));
-                let word = token.value().to_uppercase();
-                if word.is_empty() || word.contains(|c: char| c.is_whitespace()) {
-                    errors.on(token, "an option's word is one word");
-                }
-                if let Some(other) = words.insert(word, &arg.name) {
-                    let advice = format!("the word of `{other}` too: each option has its own");
-                    errors.on(token, advice);
-                }
-                if !arg.is("bool") && !arg.is("Option") {
-                    let advice = "an option may be missing: take `Option<..>` for one with a \
-                                  value, `bool` for one without";
-                    errors.on(&arg.ty, advice);
-                }
+        match arg.often() {
+            _ if arg.is("Rest") => rest = Some(&arg.name),
+            Often::Optional if !arg.is_option() => open = Some(&arg.name),
+            Often::Repeated if !arg.is_option() => rest = Some(&arg.name),
+            Often::Needed if arg.is("bool") => {
+                let advice = format!(
+                    "`{}` is there or not: say by which word, `#[token(\"...\")]`",
+                    arg.name
+                );
+                errors.on(&arg.ty, advice);
             }
-            None if arg.is("Rest") => rest = Some(&arg.name),
-            None if arg.is("Option") => open = Some(&arg.name),
-            None => {}
+            _ => {}
         }
     }
 }
@@ -259,7 +258,7 @@ fn may_miss(ty: &Type) -> bool {
 }
 
 /// References that belong before the arguments.
-fn reference(command: &Command, arg: &crate::ast::Argument, errors: &mut Errors) {
+fn reference(command: &Command, arg: &Argument, errors: &mut Errors) {
     let Type::Reference(reference) = &arg.ty else { return };
     let name = &command.signature.ident;
     if last_word(&reference.elem).is_some_and(|word| word == "Cx") {
@@ -276,16 +275,21 @@ fn keys(command: &Command, route: &Route, errors: &mut Errors) {
     let named = match route {
         Route::Single(position) => Some(*position),
         Route::Keys(keys) => {
+            if let Last::Counted(count) = keys.last
+                && !counted(command, count, &[], errors)
+            {
+                return;
+            }
             distances(keys, errors);
             behind(command, keys, errors);
             Some(keys.first)
         }
         _ => None,
     };
-    if let Route::Tx(TxKeys::At(positions)) = route {
-        return listed_keys(command, positions, errors);
+    if let Route::Tx(keys) = route {
+        return listed_keys(command, keys, errors);
     }
-    if let Route::Tx(_) | Route::Queue(..) = route {
+    if let Route::Queue(..) = route {
         return;
     }
     if let Some(position) = named
@@ -296,7 +300,7 @@ fn keys(command: &Command, route: &Route, errors: &mut Errors) {
     for (index, arg) in command.args.iter().enumerate() {
         let position = index + command.words();
         let covered = named.is_some_and(|named| i64::from(named.value) == position as i64);
-        if !arg.mentions_key() || (covered && arg.token.is_none()) {
+        if !arg.mentions_key() || (covered && !arg.is_option()) {
             continue;
         }
         let advice = match route {
@@ -316,18 +320,84 @@ fn keys(command: &Command, route: &Route, errors: &mut Errors) {
     }
 }
 
-/// Each position of a list is there, in rising order, and each key is listed.
-fn listed_keys(command: &Command, positions: &[Number], errors: &mut Errors) {
+/// Whether the keys that argument `count` numbers follow it.
+fn counted(command: &Command, count: Number, listed: &[i16], errors: &mut Errors) -> bool {
     let name = &command.signature.ident;
-    for (index, position) in positions.iter().enumerate() {
-        if index > 0 && positions[index - 1].value >= position.value {
-            errors.at(position.span, "positions of keys rise from left to right");
+    let first = count.value.saturating_add(1);
+    let keys = command.positional().iter().zip(command.words()..);
+    let mut keys = keys.filter(|(arg, at)| arg.mentions_key() && !listed.contains(&(*at as i16)));
+    match keys.next() {
+        Some((_, at)) if at as i16 == first => true,
+        Some((key, at)) if at as i16 <= count.value => {
+            let advice = format!(
+                "keys follow their number, but the key `{}` (argument {at}) doesn't come behind \
+                 argument {}: put the number first, `fn {name}(.., numkeys: u64, {}: ..)`",
+                key.name, count.value, key.name
+            );
+            errors.on(&key.ty, advice);
+            false
         }
-        is_in_request(command, *position, errors);
+        _ if !is_in_request(command, count, errors) => false,
+        _ => {
+            let advice = format!(
+                "argument {} is the number of the keys, so argument {first} is the first of them: \
+                 take `Key<'_>` there, or `Keys<'_>` in a transaction",
+                count.value
+            );
+            errors.at(count.span, advice);
+            false
+        }
+    }
+}
+
+/// Each position of a list is there, in rising order, and each key is listed.
+fn listed_keys(command: &Command, keys: &[TxKeys], errors: &mut Errors) {
+    let name = &command.signature.ident;
+    let listed = keys.iter().filter_map(|spec| match spec {
+        TxKeys::At(position) => Some(position.value),
+        _ => None,
+    });
+    let listed: Vec<i16> = listed.collect();
+    let mut before: Option<i16> = None;
+    // From here on arguments are keys, or may be.
+    let mut open: Option<i16> = None;
+    for spec in keys {
+        let first = match spec {
+            TxKeys::At(position) => *position,
+            TxKeys::Range(keys) => keys.first,
+            TxKeys::Found(_) => {
+                open = Some(0);
+                continue;
+            }
+        };
+        if open.is_some() {
+            let advice = "several keys come last in a list: what follows them has no position";
+            errors.at(first.span, advice);
+        } else if before.is_some_and(|before| before >= first.value) {
+            errors.at(first.span, "positions of keys rise from left to right");
+        }
+        before = Some(first.value);
+        match spec {
+            TxKeys::Range(Keys { last: Last::Counted(count), .. }) => {
+                if !counted(command, *count, &listed, errors) {
+                    return;
+                }
+                open = Some(first.value);
+            }
+            TxKeys::Range(keys) => {
+                distances(keys, errors);
+                is_in_request(command, first, errors);
+                open = Some(first.value);
+            }
+            _ => {
+                is_in_request(command, first, errors);
+            }
+        }
     }
     for (index, arg) in command.args.iter().enumerate() {
         let at = (index + command.words()) as i16;
-        if arg.mentions_key() && !positions.iter().any(|position| position.value == at) {
+        let is_listed = listed.contains(&at) || open.is_some_and(|open| open <= at);
+        if arg.mentions_key() && !is_listed {
             let advice = format!(
                 "no route of `{name}` covers the key `{}` (argument {at}): list it, `tx(.., {at})`",
                 arg.name
@@ -358,43 +428,47 @@ fn is_in_request(command: &Command, position: Number, errors: &mut Errors) -> bo
 }
 
 fn distances(keys: &Keys, errors: &mut Errors) {
-    if keys.last.value == 0 {
-        errors.at(keys.last.span, "the verb, which is 0, is no key");
+    let Last::At(last) = keys.last else { return };
+    if last.value == 0 {
+        errors.at(last.span, "the verb, which is 0, is no key");
         return;
     }
     if keys.step.value < 1 {
         errors.at(keys.step.span, "the next key is at least one argument further: `step 1`");
     }
-    if keys.last.value >= 0 && keys.last.value < keys.first.value {
+    if last.value >= 0 && last.value < keys.first.value {
         errors.at(
-            keys.last.span,
+            last.span,
             "the last key comes before the first: count from the verb, which is 0, or from the \
              end, where -1 is the last argument",
         );
-    } else if keys.last.value >= 0
+    } else if last.value >= 0
         && keys.step.value > 0
-        && (keys.last.value - keys.first.value + 1) % keys.step.value != 0
+        && (last.value - keys.first.value + 1) % keys.step.value != 0
     {
         let advice = format!(
             "from {} to {} is no whole number of steps of {}",
-            keys.first.value, keys.last.value, keys.step.value
+            keys.first.value, last.value, keys.step.value
         );
-        errors.at(keys.last.span, advice);
+        errors.at(last.span, advice);
     }
 }
 
 /// What comes behind the keys needs room there.
 fn behind(command: &Command, keys: &Keys, errors: &mut Errors) {
-    if keys.last.value != -1 {
+    if !keys.take_all() {
         return;
     }
-    if let Some((_, arg, token)) = command.options().next() {
+    if let Some(arg) = command.args.iter().find(|arg| arg.is_option()) {
         let advice = format!(
             "the keys take all arguments, so `{}` can't follow: say where the keys end, \
-             `keys({}..=-2)`",
+             `keys({}..=-2)`, or by a number before them, `numkeys(I)`",
             arg.name, keys.first.value
         );
-        errors.on(token, advice);
+        match arg.token() {
+            Some(token) => errors.on(token, advice),
+            None => errors.on(&arg.ty, advice),
+        }
     }
 }
 

@@ -18,6 +18,7 @@
 
 mod arguments;
 mod calls;
+pub(crate) mod derive;
 mod gathers;
 mod promises;
 mod record;

@@ -1,5 +1,8 @@
 //! A request's arguments, and how a handler gets them typed. Nothing here allocates.
 
+use std::num::NonZero;
+
+use crate::commands::ArgKind;
 use crate::shared::{Shared, Value};
 use crate::wire::{Refusal, Wire};
 
@@ -237,10 +240,10 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn key(&mut self) -> Result<Key<'a>, Refusal> {
         let bytes = self.bytes()?;
-        let hash = self.args.hashes.get(self.keys).copied();
-        debug_assert!(hash.is_some(), "a key that the route doesn't name");
+        // Without a hash it is no key that the request was routed by.
+        let hash = *self.args.hashes.get(self.keys).ok_or(Refusal::Syntax)?;
         self.keys += 1;
-        Ok(Key { bytes, hash: hash.unwrap_or_default() })
+        Ok(Key { bytes, hash })
     }
 }
 
@@ -252,7 +255,7 @@ impl<'a> Cursor<'a> {
     message = "`{Self}` can't be read from a request over `{W}`",
     label = "not an argument",
     note = "take `Key<'_>`, `&[u8]`, `Value<'_>`, an integer, a float, `Option` of these or `Rest<'_>`; \
-            or write `impl<'a> Arg<'a, {W}> for {Self}`"
+            or write `impl<'a> Arg<'a, {W}> for {Self}`, or `#[derive(Arg)]`"
 )]
 pub trait Arg<'a, W: Wire>: Sized {
     /// Arguments taken at least.
@@ -261,6 +264,10 @@ pub trait Arg<'a, W: Wire>: Sized {
     const MAX: usize = 1;
     /// Whether a [`Key`] is in it.
     const HAS_KEY: bool = false;
+    /// What it is, for the documentation.
+    const KIND: ArgKind = ArgKind::Text;
+    /// Whether it is several of a kind, for the documentation.
+    const IS_MULTIPLE: bool = false;
 
     /// Takes it from the request.
     ///
@@ -269,8 +276,34 @@ pub trait Arg<'a, W: Wire>: Sized {
     fn take(cursor: &mut Cursor<'a>) -> Result<Self, W::Refusal>;
 }
 
+/// One of several, each told by a word of its own: `#[derive(Arg)]` implements it for an enum.
+///
+/// `#[one_of]` on an argument makes an option of it, which may come in any order with others.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not one of several words",
+    label = "`#[one_of]` doesn't go with this type",
+    note = "write `#[derive(Arg)]` on the enum `{Self}`"
+)]
+pub trait OneOf<'a, W: Wire>: Arg<'a, W> {
+    /// Which of them `word` stands for.
+    fn find(word: &[u8]) -> Option<usize>;
+
+    /// Takes what follows the word of `which`.
+    ///
+    /// # Errors
+    /// The wire's refusal, when the arguments don't read as what follows.
+    fn take_behind(which: usize, cursor: &mut Cursor<'a>) -> Result<Self, W::Refusal>;
+}
+
+/// Whether a client's word is this one, which is in capitals.
+#[inline(always)]
+pub fn is_word(said: &[u8], word: &[u8]) -> bool {
+    said.len() == word.len() && said.eq_ignore_ascii_case(word)
+}
+
 impl<'a, W: Wire> Arg<'a, W> for Key<'a> {
     const HAS_KEY: bool = true;
+    const KIND: ArgKind = ArgKind::Key;
 
     #[inline]
     fn take(cursor: &mut Cursor<'a>) -> Result<Self, W::Refusal> {
@@ -296,6 +329,8 @@ impl<'a, W: Wire, T: Arg<'a, W>> Arg<'a, W> for Option<T> {
     const MIN: usize = 0;
     const MAX: usize = T::MAX;
     const HAS_KEY: bool = T::HAS_KEY;
+    const KIND: ArgKind = T::KIND;
+    const IS_MULTIPLE: bool = T::IS_MULTIPLE;
 
     #[inline]
     fn take(cursor: &mut Cursor<'a>) -> Result<Self, W::Refusal> {
@@ -303,21 +338,49 @@ impl<'a, W: Wire, T: Arg<'a, W>> Arg<'a, W> for Option<T> {
     }
 }
 
-/// The first of every `STEP` further arguments of a request, each of them a key: for routes that
-/// name as many. Arguments between them are those behind each key; see [`Keys::with`].
+/// One `T` and any number more, up to the end of the request.
+impl<'a, W: Wire, T: Arg<'a, W>> Arg<'a, W> for Vec<T> {
+    const MIN: usize = T::MIN;
+    const MAX: usize = MANY;
+    const HAS_KEY: bool = T::HAS_KEY;
+    const KIND: ArgKind = T::KIND;
+    const IS_MULTIPLE: bool = true;
+
+    fn take(cursor: &mut Cursor<'a>) -> Result<Self, W::Refusal> {
+        const { assert!(T::MIN > 0, "what is repeated can't be nothing") }
+        let mut all = vec![T::take(cursor)?];
+        while !cursor.is_done() {
+            all.push(T::take(cursor)?);
+        }
+        Ok(all)
+    }
+}
+
+/// The keys that the route names from here on, each of them the first of `STEP` arguments, `LEAST`
+/// or more. Arguments between them are those behind each key; see [`Keys::with`].
 #[derive(Clone, Debug)]
-pub struct Keys<'a, const STEP: usize = 1> {
+pub struct Keys<'a, const STEP: usize = 1, const LEAST: usize = 1> {
     cursor: Cursor<'a>,
 }
 
-impl<'a, const STEP: usize> Keys<'a, STEP> {
+impl<'a, const STEP: usize, const LEAST: usize> Keys<'a, STEP, LEAST> {
     /// The keys, in order.
-    pub fn iter(&self) -> impl Iterator<Item = Key<'a>> + Clone + use<'a, STEP> {
+    pub fn iter(&self) -> impl Iterator<Item = Key<'a>> + Clone + use<'a, STEP, LEAST> {
         self.with().map(|(key, _)| key)
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.cursor.args.hashes.len().saturating_sub(self.cursor.keys)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The keys, each with the arguments that follow it up to the next one.
-    pub fn with(&self) -> impl Iterator<Item = (Key<'a>, Args<'a>)> + Clone + use<'a, STEP> {
+    pub fn with(&self) -> impl Iterator<Item = (Key<'a>, Args<'a>)> + Clone + use<'a, STEP, LEAST> {
         let Cursor { args, at, keys } = self.cursor;
         let hashes = args.hashes.get(keys..).unwrap_or_default();
         hashes.iter().enumerate().map_while(move |(index, &hash)| {
@@ -328,14 +391,22 @@ impl<'a, const STEP: usize> Keys<'a, STEP> {
     }
 }
 
-impl<'a, W: Wire, const STEP: usize> Arg<'a, W> for Keys<'a, STEP> {
-    const MIN: usize = STEP;
+impl<'a, W: Wire, const STEP: usize, const LEAST: usize> Arg<'a, W> for Keys<'a, STEP, LEAST> {
+    const MIN: usize = STEP * LEAST;
     const MAX: usize = MANY;
     const HAS_KEY: bool = true;
+    const KIND: ArgKind = ArgKind::Key;
+    const IS_MULTIPLE: bool = true;
 
     fn take(cursor: &mut Cursor<'a>) -> Result<Self, W::Refusal> {
         let keys = Keys { cursor: cursor.clone() };
-        cursor.at = cursor.args.len();
+        let count = keys.len();
+        let arguments = count.saturating_mul(STEP);
+        if count < LEAST || arguments > cursor.left() {
+            return Err(Refusal::Syntax.into());
+        }
+        cursor.at += arguments;
+        cursor.keys += count;
         Ok(keys)
     }
 }
@@ -380,6 +451,7 @@ impl<'a, const LEAST: usize> Rest<'a, LEAST> {
 impl<'a, W: Wire, const LEAST: usize> Arg<'a, W> for Rest<'a, LEAST> {
     const MIN: usize = LEAST;
     const MAX: usize = MANY;
+    const IS_MULTIPLE: bool = true;
 
     #[inline]
     fn take(cursor: &mut Cursor<'a>) -> Result<Self, W::Refusal> {
@@ -405,6 +477,8 @@ impl<'a, W: Wire, A: Arg<'a, W>, B: Arg<'a, W>> Arg<'a, W> for (A, B) {
 macro_rules! integer_arg {
     ($($int:ty)*) => { $(
         impl<'a, W: Wire> Arg<'a, W> for $int {
+            const KIND: ArgKind = ArgKind::Integer;
+
             #[inline]
             fn take(cursor: &mut Cursor<'a>) -> Result<Self, W::Refusal> {
                 let number = parse_integer(cursor.bytes()?).and_then(|n| <$int>::try_from(n).ok());
@@ -415,7 +489,25 @@ macro_rules! integer_arg {
 }
 integer_arg!(u8 u16 u32 u64 usize i8 i16 i32 i64);
 
+macro_rules! positive_arg {
+    ($($int:ty)*) => { $(
+        /// Zero is out of range.
+        impl<'a, W: Wire> Arg<'a, W> for NonZero<$int> {
+            const KIND: ArgKind = ArgKind::Integer;
+
+            #[inline]
+            fn take(cursor: &mut Cursor<'a>) -> Result<Self, W::Refusal> {
+                let number = <$int as Arg<'a, W>>::take(cursor)?;
+                Ok(NonZero::new(number).ok_or(Refusal::NotAnInteger)?)
+            }
+        }
+    )* };
+}
+positive_arg!(u32 u64 usize);
+
 impl<'a, W: Wire> Arg<'a, W> for f64 {
+    const KIND: ArgKind = ArgKind::Float;
+
     fn take(cursor: &mut Cursor<'a>) -> Result<Self, W::Refusal> {
         Ok(parse_float(cursor.bytes()?).ok_or(Refusal::NotAFloat)?)
     }
@@ -456,6 +548,32 @@ pub fn parse_float(text: &[u8]) -> Option<f64> {
 /// Adds counts of arguments, of which either may be [`MANY`].
 pub const fn add_counts(a: usize, b: usize) -> usize {
     a.saturating_add(b)
+}
+
+/// The smallest of some counts, for generated code.
+#[doc(hidden)]
+pub const fn fewest(counts: &[usize]) -> usize {
+    let (mut fewest, mut index) = (MANY, 0);
+    while index < counts.len() {
+        if counts[index] < fewest {
+            fewest = counts[index];
+        }
+        index += 1;
+    }
+    fewest
+}
+
+/// The largest of some counts, for generated code.
+#[doc(hidden)]
+pub const fn most(counts: &[usize]) -> usize {
+    let (mut most, mut index) = (0, 0);
+    while index < counts.len() {
+        if counts[index] > most {
+            most = counts[index];
+        }
+        index += 1;
+    }
+    most
 }
 
 #[cfg(test)]

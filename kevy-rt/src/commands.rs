@@ -6,7 +6,7 @@
 
 use std::any::{Any, TypeId};
 
-use crate::args::{Args, Key, MANY};
+use crate::args::{Args, Key, MANY, parse_integer};
 use crate::cx::Cx;
 use crate::gather::{PartOut, Plan};
 use crate::hash::KeyHasher;
@@ -35,9 +35,20 @@ pub enum Route {
         loose: bool,
     },
     /// On the shards that own some keys, as a transaction that its handler writes.
-    Tx(TxKeys),
+    Tx(&'static [KeySpec]),
     /// On the one shard that a function computes from the arguments and the number of shards.
     At(fn(Args<'_>, usize) -> usize),
+}
+
+/// Some of a command's keys: where they are in its requests.
+#[derive(Clone, Copy, Debug)]
+pub enum KeySpec {
+    /// The one at this position.
+    At(u16),
+    /// Those at regular distances.
+    Range(KeyRange),
+    /// Those whose positions a function finds, in rising order.
+    Found(fn(Args<'_>, &mut Vec<usize>)),
 }
 
 /// Keys at regular distances.
@@ -45,27 +56,55 @@ pub enum Route {
 pub struct KeyRange {
     /// Position of the first key.
     pub first: u16,
-    /// Position of the last argument that belongs to a key; from the end if negative, -1 being the
-    /// last argument.
-    pub last: i16,
+    /// Where the last one is.
+    pub last: LastKey,
     /// Arguments from one key to the next.
     pub step: u16,
 }
 
+/// Where keys at regular distances end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastKey {
+    /// Position of the last argument that belongs to a key; from the end if negative, -1 being the
+    /// last argument.
+    At(i16),
+    /// The argument at this position says how many keys there are.
+    Counted(u16),
+}
+
 impl KeyRange {
-    /// Where the keys' arguments end, in a request of `len` arguments.
+    /// The keys that follow the argument at `count_at`, which says how many they are.
+    pub const fn counted(count_at: u16) -> Self {
+        KeyRange { first: count_at + 1, last: LastKey::Counted(count_at), step: 1 }
+    }
+
+    /// Keys from `first` to `last`, which is the last argument if it is -1.
+    pub const fn spread(first: u16, last: i16, step: u16) -> Self {
+        KeyRange { first, last: LastKey::At(last), step }
+    }
+
+    /// Where the keys' arguments end. If they are counted and there are fewer than the client says,
+    /// or what it says is no number, there are none.
     #[inline]
-    pub fn end(&self, len: usize) -> usize {
-        let last = self.last as isize;
-        let end = if last < 0 { len as isize + last + 1 } else { (last + 1).min(len as isize) };
-        end.max(0) as usize
+    pub fn end(&self, args: Args<'_>) -> usize {
+        let len = args.len();
+        match self.last {
+            LastKey::At(last) if last < 0 => len.saturating_add_signed(isize::from(last) + 1),
+            LastKey::At(last) => (last as usize + 1).min(len),
+            LastKey::Counted(at) => {
+                let count = args.get(at.into()).and_then(parse_integer);
+                let count = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+                let end = count.saturating_mul(self.step.into()).saturating_add(self.first.into());
+                if end <= len { end } else { self.first.into() }
+            }
+        }
     }
 
     /// How many keys there are, each with its `step` arguments. `None` if they don't come out
     /// even, or there is none.
     #[inline]
-    pub fn count(&self, len: usize) -> Option<usize> {
-        let arguments = self.end(len).checked_sub(self.first as usize)?;
+    pub fn count(&self, args: Args<'_>) -> Option<usize> {
+        let arguments = self.end(args).checked_sub(self.first as usize)?;
         let step = self.step as usize;
         (arguments > 0 && arguments.is_multiple_of(step)).then_some(arguments / step)
     }
@@ -75,35 +114,57 @@ impl KeyRange {
     pub fn start_of(&self, index: usize) -> usize {
         self.first as usize + index * self.step as usize
     }
+
+    #[inline]
+    fn each(&self, args: Args<'_>, see: impl FnMut(usize)) {
+        (self.first.into()..self.end(args)).step_by(self.step.into()).for_each(see);
+    }
 }
 
-/// Which arguments of a transaction are keys.
-#[derive(Clone, Copy, Debug)]
-pub enum TxKeys {
-    /// Those at these positions, in rising order.
-    At(&'static [u16]),
-    /// Keys at regular distances.
-    Range(KeyRange),
-    /// Those whose positions a function finds, in rising order.
-    Found(fn(Args<'_>, &mut Vec<usize>)),
-}
-
-impl TxKeys {
-    /// Calls `see` with the position of each key of a request.
+impl KeySpec {
+    /// Calls `see` with the position of each key of a request, in rising order.
+    #[inline]
     pub fn each(&self, args: Args<'_>, mut see: impl FnMut(usize)) {
         match self {
-            TxKeys::At(positions) => {
-                let positions = positions.iter().map(|&position| usize::from(position));
-                positions.filter(|&position| position < args.len()).for_each(see);
+            KeySpec::At(position) => {
+                let position = usize::from(*position);
+                if position < args.len() {
+                    see(position);
+                }
             }
-            TxKeys::Range(range) => {
-                (0..range.count(args.len()).unwrap_or(0)).for_each(|key| see(range.start_of(key)));
-            }
-            TxKeys::Found(find) => {
+            KeySpec::Range(range) => range.each(args, see),
+            KeySpec::Found(find) => {
                 let mut positions = Vec::new();
                 find(args, &mut positions);
-                positions.into_iter().for_each(see);
+                positions.into_iter().filter(|&position| position < args.len()).for_each(see);
             }
+        }
+    }
+}
+
+impl Route {
+    /// Where its keys are.
+    pub fn keys(&self) -> impl Iterator<Item = KeySpec> + use<> {
+        let (one, more): (Option<KeySpec>, &'static [KeySpec]) = match *self {
+            Route::Single(position) => (Some(KeySpec::At(position)), &[]),
+            Route::Keys(range) => (Some(KeySpec::Range(range)), &[]),
+            Route::Tx(keys) => (None, keys),
+            Route::Local | Route::Session | Route::All { .. } | Route::At(_) => (None, &[]),
+        };
+        one.into_iter().chain(more.iter().copied())
+    }
+
+    /// Calls `see` with the position of each key of a request, in rising order. Whatever asks for
+    /// a request's keys, asks here: routing, queued and watched requests, what clients are told.
+    ///
+    /// Keys that don't come out even are among them; such a request is refused before it runs.
+    #[inline]
+    pub fn each_key(&self, args: Args<'_>, mut see: impl FnMut(usize)) {
+        match self {
+            Route::Single(position) => KeySpec::At(*position).each(args, see),
+            Route::Keys(range) => range.each(args, see),
+            Route::Tx(keys) => keys.iter().for_each(|spec| spec.each(args, &mut see)),
+            Route::Local | Route::Session | Route::All { .. } | Route::At(_) => {}
         }
     }
 }
@@ -196,7 +257,7 @@ pub struct CommandInfo {
     pub flags: &'static [&'static str],
     /// The set's own facts about it, name and text.
     pub meta: &'static [(&'static str, &'static str)],
-    /// Names of its arguments as declared, with their tokens, for the documentation.
+    /// Its arguments as declared, for the documentation.
     pub arguments: &'static [ArgInfo],
 }
 
@@ -221,22 +282,79 @@ impl CommandInfo {
         self.flags.contains(&flag)
     }
 
-    /// Whether a request of `len` arguments has as many as the command takes.
+    /// Whether a request of `len` arguments has enough, and not more than a command that takes no
+    /// others. Where some may be missing, too many are for the handler's parser to refuse: they
+    /// don't fit the grammar.
     #[inline]
     pub fn takes(&self, len: usize) -> bool {
-        self.min <= len && (len <= self.max || self.max == MANY)
+        self.min <= len && (len == self.min || self.max != self.min)
     }
 }
 
-/// One argument as its handler declares it.
-#[derive(Debug)]
+/// An argument as its handler declares it, for the documentation.
+#[derive(Clone, Copy, Debug)]
 pub struct ArgInfo {
-    /// The parameter's name.
+    /// Its name, with blanks as `-`.
     pub name: &'static str,
-    /// Its type as written.
-    pub kind: &'static str,
-    /// The word that precedes it, if it is an option.
+    /// What it is.
+    pub kind: ArgKind,
+    /// The word that precedes it.
     pub token: Option<&'static str>,
+    /// Whether it may be missing.
+    pub is_optional: bool,
+    /// Whether there may be several.
+    pub is_multiple: bool,
+    /// Whether the token precedes each of several.
+    pub repeats_token: bool,
+}
+
+/// What an argument is.
+#[derive(Clone, Copy, Debug)]
+pub enum ArgKind {
+    /// A key.
+    Key,
+    /// Any bytes.
+    Text,
+    /// A pattern of texts.
+    Pattern,
+    /// An integer.
+    Integer,
+    /// A number with decimals.
+    Float,
+    /// A time since the Unix epoch.
+    UnixTime,
+    /// Nothing but its token.
+    Token,
+    /// One of these.
+    OneOf(&'static [ArgInfo]),
+    /// These, one behind the other.
+    Block(&'static [ArgInfo]),
+    /// Any of these in any order, where they stand.
+    Options(&'static [ArgInfo]),
+}
+
+impl ArgInfo {
+    /// A word that stands for itself.
+    pub const fn token(name: &'static str, token: &'static str) -> Self {
+        ArgInfo { token: Some(token), ..ArgInfo::needed(name, ArgKind::Token) }
+    }
+
+    /// An argument that has to be there, once.
+    pub const fn needed(name: &'static str, kind: ArgKind) -> Self {
+        ArgInfo {
+            name,
+            kind,
+            token: None,
+            is_optional: false,
+            is_multiple: false,
+            repeats_token: false,
+        }
+    }
+
+    /// The same, but it may be missing.
+    pub const fn or_none(self) -> Self {
+        ArgInfo { is_optional: true, ..self }
+    }
 }
 
 /// One command: what is known of it, and how it runs.

@@ -74,21 +74,21 @@ mod tx;
 mod wire;
 
 pub use args::{
-    Arg, Args, Cursor, Key, Keys, MANY, Rest, Span, add_counts, parse_float, parse_integer,
+    Arg, Args, Cursor, Key, Keys, MANY, OneOf, Rest, Span, add_counts, parse_float, parse_integer,
 };
 #[doc(hidden)]
-pub use args::{KeyArg, is_key};
+pub use args::{KeyArg, fewest, is_key, is_word, most};
 pub use commands::{
-    ArgInfo, CheckFn, Command, CommandInfo, CommandSet, Commands, Has, KeyRange, MergeFn, Open,
-    OpenError, Part, PartFn, Place, Port, QueueVerb, Queueing, ReplyMode, Route, Run, RunFn,
-    Session, SessionFn, SessionState, Store, TxKeys,
+    ArgInfo, ArgKind, CheckFn, Command, CommandInfo, CommandSet, Commands, Has, KeyRange, KeySpec,
+    LastKey, MergeFn, Open, OpenError, Part, PartFn, Place, Port, QueueVerb, Queueing, ReplyMode,
+    Route, Run, RunFn, Session, SessionFn, SessionState, Store,
 };
 pub use conn::{Close, ConnFacts, ConnHandle, ConnView, Peer};
 pub use cx::{Cx, Sent, Server};
 pub use errands::Message;
 pub use gather::{Carried, Carry, PartOut, Plan};
 pub use hash::KeyHasher;
-pub use kevy_rt_macros::{command, commands};
+pub use kevy_rt_macros::{Arg, command, commands};
 pub use limits::Limits;
 #[doc(hidden)]
 pub use mesh::{Mesh, Published};

@@ -45,6 +45,8 @@ pub enum Refusal {
     NotAnInteger,
     /// An argument that has to be a float isn't.
     NotAFloat,
+    /// An argument isn't what it has to be; the declaration says so in these words.
+    Argument(&'static str),
     /// The session may not run this command.
     Denied,
     /// The handler panicked before it changed anything.

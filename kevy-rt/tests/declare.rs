@@ -2,12 +2,13 @@
 //! alike on any number of shards.
 
 use std::collections::HashMap;
+use std::num::NonZero;
 
 use kevy_rt::sim::Simulation;
 use kevy_rt::{
-    Arg, Args, Burst, Carry, CommandInfo, CommandSet, Cursor, Cx, Encode, Has, Key, KeyHasher,
-    KeyRange, MANY, Open, OpenError, Out, ParseLimits, Place, Refusal, Reply, Rest, Resume, Route,
-    Session, Store, Value, Wire, commands, server,
+    Arg, ArgInfo, ArgKind, Args, Burst, Carry, CommandInfo, CommandSet, Cursor, Cx, Encode, Has,
+    Key, KeyHasher, KeyRange, Keys, MANY, Open, OpenError, Out, ParseLimits, Place, Refusal, Reply,
+    Rest, Resume, Route, Session, Store, Tx, Value, Wire, commands, server,
 };
 
 /// A request is a line of words with one blank between them, and so is a reply.
@@ -247,6 +248,67 @@ fn shard_of(args: Args<'_>, shards: usize) -> usize {
     args.get(1).map_or(0, <[u8]>::len) % shards
 }
 
+/// One of several, each by its word.
+#[allow(dead_code, reason = "`Debug` shows it")]
+#[derive(Arg, Debug)]
+enum When<'a> {
+    /// With a value.
+    #[token("EX")]
+    Seconds(u64),
+    /// What is said of its value.
+    #[token("AT")]
+    #[arg(name = "unix-time", kind = unix_time, error = "no time")]
+    UnixMillis(Digits<'a>),
+    /// By its name.
+    Never,
+    /// With several values.
+    Between { from: u64, to: u64 },
+}
+
+/// A user's type that borrows.
+#[allow(dead_code, reason = "`Debug` shows it")]
+#[derive(Debug)]
+struct Digits<'a>(&'a [u8]);
+
+impl<'a, W: Wire> Arg<'a, W> for Digits<'a> {
+    fn take(cursor: &mut Cursor<'a>) -> Result<Self, W::Refusal> {
+        let digits = cursor.bytes()?;
+        let is_number = digits.iter().all(u8::is_ascii_digit);
+        is_number.then_some(Digits(digits)).ok_or(Refusal::NotAnInteger.into())
+    }
+}
+
+#[derive(Arg, Debug)]
+enum Side {
+    Left,
+    Right,
+}
+
+/// One behind the other, and options behind them.
+#[allow(dead_code, reason = "`Debug` shows it")]
+#[derive(Arg, Debug)]
+struct Limit {
+    offset: u64,
+    #[arg(error = "no count")]
+    count: u64,
+}
+
+/// Options that several commands share.
+#[derive(Arg, Debug)]
+struct Shared<'a> {
+    #[token("TAG")]
+    #[arg(kind = pattern)]
+    tags: Vec<&'a [u8]>,
+    #[one_of]
+    side: Option<Side>,
+}
+
+/// The arguments behind FROM.
+fn behind_from(args: Args<'_>, positions: &mut Vec<usize>) {
+    let from = args.iter().position(|word| word.eq_ignore_ascii_case(b"FROM"));
+    positions.extend(from.map_or(args.len(), |from| from + 1)..args.len());
+}
+
 struct Set;
 
 #[commands(store = Db, wire = Words, session = Login)]
@@ -407,6 +469,85 @@ impl Set {
         db.map.get(text).map(Vec::as_slice)
     }
 
+    /// Options in the middle, and what is repeated at the end.
+    #[command(route = local)]
+    fn middle(
+        side: Side,
+        #[one_of] when: Option<When<'_>>,
+        #[token("LIMIT")] limit: Option<Limit>,
+        #[token("BY")]
+        #[arg(error = "no factor")]
+        by: u64,
+        #[token("NX")] nx: bool,
+        #[arg(name = "pairs")] rest: Vec<(u64, Side)>,
+    ) -> String {
+        format!("{side:?} {when:?} {limit:?} {by} {nx} {rest:?}")
+    }
+
+    #[command(route = local)]
+    fn shared(text: &[u8], options: Shared<'_>) -> String {
+        let tags: Vec<_> = options.tags.iter().map(|tag| String::from_utf8_lossy(tag)).collect();
+        format!("{} {tags:?} {:?}", text.len(), options.side)
+    }
+
+    /// It has to be said which.
+    #[command(route = local)]
+    fn one(#[one_of] side: Side, #[one_of] all: Vec<When<'_>>, last: Option<u64>) -> String {
+        format!("{side:?} {} {last:?}", all.len())
+    }
+
+    /// Keys that are counted.
+    #[command(route = numkeys(2), gather = in_order)]
+    fn counted_keys(
+        db: &Db,
+        factor: u64,
+        #[arg(error = "no number of keys")] numkeys: NonZero<u64>,
+        key: Key<'_>,
+        #[token("PLUS")] plus: Option<u64>,
+    ) -> u64 {
+        let len = db.map.get(key.bytes()).map_or(0, |value| value.len() as u64);
+        len * factor + plus.unwrap_or(0) + numkeys.get() * 1000
+    }
+
+    #[command(route = numkeys(1), write, gather = sum)]
+    fn remove_counted(
+        db: &mut Db,
+        _numkeys: u64,
+        #[arg(error = "fewer keys than said")] key: Key<'_>,
+    ) -> u64 {
+        Set::remove(db, key)
+    }
+
+    /// A key, and keys that are counted.
+    #[command(route = tx(1, numkeys(2)), write)]
+    async fn join(
+        tx: &Tx<Db>,
+        destination: Key<'_>,
+        numkeys: u64,
+        sources: Keys<'_>,
+        #[token("SEP")] separator: Option<&[u8]>,
+    ) -> u64 {
+        assert_eq!(sources.len() as u64, numkeys);
+        let read = |db: &mut Db, key: Key<'_>| db.map.get(key.bytes()).cloned().unwrap_or_default();
+        let parts = tx.on_all(sources.iter(), read).await;
+        let joined = parts.join(separator.unwrap_or(b"-"));
+        let len = joined.len() as u64;
+        tx.on(&destination, move |db, key| db.map.insert(key.bytes().to_vec(), joined)).await;
+        len
+    }
+
+    /// Keys behind a word.
+    #[command(route = tx(found(behind_from)))]
+    async fn total(
+        tx: &Tx<Db>,
+        #[token("X")] factor: Option<u64>,
+        #[token("FROM")] keys: Keys<'_>,
+    ) -> u64 {
+        let read = |db: &mut Db, key: Key<'_>| db.map.get(key.bytes()).map_or(0, Vec::len);
+        let total: usize = tx.on_all(keys.iter(), read).await.into_iter().sum();
+        total as u64 * factor.unwrap_or(1)
+    }
+
     #[cfg(any())]
     #[command(route = local)]
     fn absent() -> Missing {}
@@ -430,6 +571,29 @@ fn info(name: &str) -> &'static CommandInfo {
     &command.unwrap_or_else(|| panic!("no record of {name}")).info
 }
 
+/// What is told of arguments: optional ones in brackets, several with dots, and with a star where
+/// the word is said again.
+fn told(arguments: &[ArgInfo]) -> String {
+    let told = arguments.iter().map(|arg| {
+        let token = arg.token.map_or(String::new(), |token| format!("{token} "));
+        let kind = match arg.kind {
+            ArgKind::Token => String::new(),
+            ArgKind::OneOf(parts) => {
+                let parts: Vec<_> = parts.iter().map(|part| told(&[*part])).collect();
+                format!(":({})", parts.join("|"))
+            }
+            ArgKind::Block(parts) => format!(":{{{}}}", told(parts)),
+            ArgKind::Options(parts) => format!(":<{}>", told(parts)),
+            kind => format!(":{kind:?}"),
+        };
+        let text = format!("{token}{}{kind}", arg.name);
+        let text = if arg.is_optional { format!("[{text}]") } else { text };
+        let dots = if arg.is_multiple { "..." } else { "" };
+        format!("{text}{dots}{}", if arg.repeats_token { "*" } else { "" })
+    });
+    told.collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn records_say_what_was_declared() {
     let get = info("GET");
@@ -448,19 +612,22 @@ fn records_say_what_was_declared() {
         let set = info(name);
         assert!(set.write);
         assert_eq!((set.wake, set.fact("complexity")), (Some(1), Some("O(1)")));
-        let arguments: Vec<_> = set.arguments.iter().map(|a| (a.name, a.kind, a.token)).collect();
-        assert_eq!(
-            arguments,
-            [
-                ("key", "Key<'_>", None),
-                ("value", "Value<'_>", None),
-                ("ex", "Option<u64>", Some("EX")),
-                ("nx", "bool", Some("NX")),
-                ("at", "Option<Point>", Some("AT")),
-            ]
-        );
+        assert_eq!(told(set.arguments), "key:Key value:Text [EX ex:Integer] [NX nx] [AT at:Text]");
     }
-    assert_eq!(info("ECHO").arguments[0].kind, "&[u8]");
+    assert_eq!(told(info("ECHO").arguments), "text:Text");
+    assert_eq!(
+        told(info("MIDDLE").arguments),
+        "side:(LEFT left|RIGHT right) \
+         [when:(EX seconds:Integer|AT unix-time:UnixTime|NEVER never|\
+         BETWEEN between:{from:Integer to:Integer})] \
+         [LIMIT limit:{offset:Integer count:Integer}] BY by:Integer [NX nx] pairs:Text..."
+    );
+    assert_eq!(
+        told(info("SHARED").arguments),
+        "text:Text [options:<[TAG tags:Pattern]...* [side:(LEFT left|RIGHT right)]>]"
+    );
+    assert_eq!(told(info("SLICE").arguments), "key:Key [from:Integer] [len:Integer]");
+    assert_eq!(told(info("TOTAL").arguments), "[X factor:Integer] FROM keys:Key...");
     assert!(<Set as CommandSet<Db, Login>>::COMMANDS.iter().all(|c| c.info.name != "ABSENT"));
 }
 
@@ -481,6 +648,13 @@ fn arity_follows_the_signature() {
         ("SIZE", 1, 1),
         ("CLEAR", 1, MANY),
         ("LONGEST", 2, 2),
+        ("MIDDLE", 6, MANY),
+        ("SHARED", 2, MANY),
+        ("ONE", 2, MANY),
+        ("COUNTED_KEYS", 4, MANY),
+        ("REMOVE_COUNTED", 3, MANY),
+        ("JOIN", 4, MANY),
+        ("TOTAL", 3, MANY),
     ] {
         assert_eq!((info(name).min, info(name).max), (min, max), "{name}");
     }
@@ -492,10 +666,11 @@ fn routes_are_those_of_the_attribute() {
         Route::Keys(range) => range,
         other => panic!("{other:?}"),
     };
-    assert_eq!(keys("GET_ALL"), KeyRange { first: 1, last: -1, step: 1 });
-    assert_eq!(keys("SET_ALL"), KeyRange { first: 1, last: -1, step: 2 });
-    assert_eq!(keys("SCALED"), KeyRange { first: 2, last: -2, step: 1 });
-    assert_eq!(keys("PAIR"), KeyRange { first: 1, last: 4, step: 2 });
+    assert_eq!(keys("GET_ALL"), KeyRange::spread(1, -1, 1));
+    assert_eq!(keys("SET_ALL"), KeyRange::spread(1, -1, 2));
+    assert_eq!(keys("SCALED"), KeyRange::spread(2, -2, 1));
+    assert_eq!(keys("PAIR"), KeyRange::spread(1, 4, 2));
+    assert_eq!(keys("COUNTED_KEYS"), KeyRange::counted(2));
     assert!(matches!(info("SIZE").route, Route::All { loose: false }));
     assert!(matches!(info("NAMES").route, Route::All { loose: true }));
     assert!(matches!(info("OBJECT SIZE").route, Route::Single(2)));
@@ -524,7 +699,9 @@ const SCRIPT: &[(&str, &str)] = &[
     ("get b", "3/5@1,-1 "),
     ("set b 3 ex", "!Syntax "),
     ("set b 3 ex x", "!NotAnInteger "),
-    ("set b 3 ex 1 ex 2", "!Syntax "),
+    ("set b 3 ex 1 ex 2", "ok "),
+    ("get b", "3/2 "),
+    ("set b 3 at 1 -1 ex 5", "ok "),
     ("set b 3 at 1", "!Syntax "),
     ("set b 3 later", "!Syntax "),
     ("get b", "3/5@1,-1 "),
@@ -574,6 +751,72 @@ const SCRIPT: &[(&str, &str)] = &[
     ("evict a", "1 "),
     ("evict a", "0 "),
     ("counted", "0 "),
+    ("set a 1", "ok "),
+    // Options in the middle: any order and case, the last one counts, one excludes the other.
+    ("middle left by 2 1 right", "Left None None 2 false [(1, Right)] "),
+    (
+        "middle RIGHT limit 1 2 NX ex 5 by 3 EX 6 1 left 2 right",
+        "Right Some(Seconds(6)) Some(Limit { offset: 1, count: 2 }) 3 true [(1, Left), (2, Right)] ",
+    ),
+    (
+        "middle left between 1 2 by 1 1 left",
+        "Left Some(Between { from: 1, to: 2 }) None 1 false [(1, Left)] ",
+    ),
+    ("middle left never by 1 1 left", "Left Some(Never) None 1 false [(1, Left)] "),
+    (
+        "middle left at 11 by 1 1 left",
+        "Left Some(UnixMillis(Digits([49, 49]))) None 1 false [(1, Left)] ",
+    ),
+    ("middle left ex 5 never by 1 1 left", "!Syntax "),
+    ("middle left at x by 1 1 left", "!Argument(\"no time\") "),
+    ("middle left by x 1 left", "!Argument(\"no factor\") "),
+    ("middle left by 1 limit 1 x 1 left", "!Argument(\"no count\") "),
+    ("middle left by 1 limit x 1 1 left", "!NotAnInteger "),
+    ("middle left nx ex 5 1 left", "!Syntax "),
+    ("middle up by 1 1 left", "!Syntax "),
+    ("middle left by 1 1 up", "!Syntax "),
+    ("middle left by 1 1 left 2", "!Syntax "),
+    ("middle left by 1 1 left at", "!NotAnInteger "),
+    ("middle left by 1 at", "!Arity(\"MIDDLE\") "),
+    ("middle left 1 left by 1", "!Syntax "),
+    ("shared text", "4 [] None "),
+    ("shared text tag a LEFT tag b tag a left", "4 [\"a\", \"b\", \"a\"] Some(Left) "),
+    ("shared text left right", "!Syntax "),
+    ("shared text tag", "!Syntax "),
+    ("one left", "Left 0 None "),
+    ("one never left ex 1 never 7", "Left 3 Some(7) "),
+    ("one 7", "!Syntax "),
+    ("one left 7 8", "!Syntax "),
+    // Keys that are counted.
+    ("set_all d 4 e 55 f 666", "ok "),
+    ("counted_keys 10 3 d e f", "3: 3010 3020 3030 ; "),
+    ("counted_keys 10 2 d e plus 1", "2: 2011 2021 ; "),
+    ("counted_keys 10 2 d e f", "!Syntax "),
+    ("counted_keys 10 4 d e f", "!Syntax "),
+    ("counted_keys 10 0 d", "!Argument(\"no number of keys\") "),
+    ("counted_keys 10 x d", "!Argument(\"no number of keys\") "),
+    ("counted_keys 10 -1 d", "!Argument(\"no number of keys\") "),
+    ("counted_keys 10 18446744073709551615 d", "!Syntax "),
+    ("counted_keys x 1 d", "!NotAnInteger "),
+    ("counted_keys 10 1 d plus x", "!NotAnInteger "),
+    ("counted_keys 10 1", "!Arity(\"COUNTED_KEYS\") "),
+    ("join j 3 d e f", "8 "),
+    ("get j", "4-55-666 "),
+    ("join d 2 d d sep +", "3 "),
+    ("get d", "4+4 "),
+    ("join j 4 d e f", "!Syntax "),
+    ("join j 0 d", "!Syntax "),
+    ("join j x d", "!NotAnInteger "),
+    ("join j 1 d e", "!Syntax "),
+    ("total from d e f", "8 "),
+    ("total X 2 FROM d e", "10 "),
+    ("total X 2 FROM", "!Syntax "),
+    ("total X 2", "!Syntax "),
+    ("remove_counted 4 d e f j", "4 "),
+    ("remove_counted 2 d", "!Argument(\"fewer keys than said\") "),
+    ("remove_counted 0 d", "!Argument(\"fewer keys than said\") "),
+    ("remove_counted x d", "!NotAnInteger "),
+    ("size", "1 "),
     // One shard that a function computes.
     ("pick", "!Arity(\"PICK\") "),
 ];

@@ -8,7 +8,7 @@ use syn::{Ident, Path, Type, parse_quote};
 use super::Writer;
 use super::calls::index_of;
 use super::record::key_range;
-use crate::attr::{Gather, Route};
+use crate::attr::{Gather, Keys, Last, Route};
 
 impl Writer<'_> {
     pub(super) fn gathered(&self, route: &Route, gather: &Gather) -> Vec<TokenStream> {
@@ -36,7 +36,7 @@ impl Writer<'_> {
 
     /// Parses everything, so that a request is refused before any part of it has run.
     fn check(&self, route: &Route) -> TokenStream {
-        let (name, parse, wire) = (self.function("check"), self.function("parse"), self.wire());
+        let (name, parse) = (self.function("check"), self.function("parse"));
         let (index, _) = index_of(route);
         let parse = quote! {
             if let ::core::result::Result::Err(refusal) = #parse(args #index) {
@@ -46,12 +46,12 @@ impl Writer<'_> {
         };
         let body = match route {
             Route::Keys(keys) => {
-                let (range, verb) = (key_range(keys), &self.command.name);
+                let (range, no_keys) = (key_range(keys), self.no_keys(keys));
                 quote! {
                     const RANGE: ::kevy_rt::KeyRange = #range;
-                    let ::core::option::Option::Some(count) = RANGE.count(args.len()) else {
-                        let refusal = ::kevy_rt::Refusal::Arity(#verb);
-                        __refuse(<#wire as ::kevy_rt::Wire>::Refusal::from(refusal), cx, out);
+                    let ::core::option::Option::Some(count) = RANGE.count(args) else {
+                        #no_keys
+                        __refuse(refusal, cx, out);
                         return false;
                     };
                     for index in 0..count { #parse }
@@ -68,6 +68,34 @@ impl Writer<'_> {
                 #body
                 true
             }
+        }
+    }
+
+    /// Why there are no keys: their number may have a refusal of its own.
+    fn no_keys(&self, keys: &Keys) -> TokenStream {
+        let (wire, verb) = (self.wire(), &self.command.name);
+        let from = quote!(<<#wire as ::kevy_rt::Wire>::Refusal as ::core::convert::From<_>>::from);
+        let Last::Counted(_) = keys.last else {
+            return quote!(let refusal = #from(::kevy_rt::Refusal::Arity(#verb)););
+        };
+        let split = self.command.split(keys);
+        let before = self.before_keys(keys, &split);
+        let words = self.command.args.get(split.per_key.start).and_then(|key| key.error.as_ref());
+        let refusal = match words {
+            Some(words) => quote!(::kevy_rt::Refusal::Argument(#words)),
+            None => quote!(::kevy_rt::Refusal::Syntax),
+        };
+        quote! {
+            fn before<'a>(
+                args: ::kevy_rt::Args<'a>,
+            ) -> ::core::result::Result<(), <#wire as ::kevy_rt::Wire>::Refusal> {
+                #before
+                ::core::result::Result::Ok(())
+            }
+            let refusal = match before(args) {
+                ::core::result::Result::Err(refusal) => refusal,
+                ::core::result::Result::Ok(()) => #from(#refusal),
+            };
         }
     }
 

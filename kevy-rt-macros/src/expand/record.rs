@@ -4,9 +4,9 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::Writer;
-use super::types::as_written;
-use crate::ast::Argument;
-use crate::attr::{Gather, Keys, Number, Route, TxKeys};
+use super::arguments::{Count, info};
+use crate::argument::Argument;
+use crate::attr::{Gather, Keys, Last, Number, Route, TxKeys};
 
 impl Writer<'_> {
     /// One record per name.
@@ -31,7 +31,8 @@ impl Writer<'_> {
         let flags = &command.attr.flags;
         let meta = command.attr.meta.iter().map(|(key, text)| quote!((#key, #text)));
         let meta: Vec<TokenStream> = meta.collect();
-        let arguments: Vec<TokenStream> = command.args.iter().map(argument_info).collect();
+        let arguments: Vec<TokenStream> =
+            command.args.iter().map(|arg| self.argument_info(arg)).collect();
         names
             .map(|name| {
                 quote! {
@@ -59,32 +60,37 @@ impl Writer<'_> {
             .collect()
     }
 
+    fn argument_info(&self, arg: &Argument) -> TokenStream {
+        let info = info(arg, self.wire());
+        quote!({ const fn info<'a>() -> ::kevy_rt::ArgInfo { #info } info() })
+    }
+
     /// Fewest and most arguments of a request.
     fn arity(&self, route: &Route) -> (TokenStream, TokenStream) {
         let command = self.command;
         let many = quote!(::kevy_rt::MANY);
-        let has_options = command.options().next().is_some();
         let (Route::Keys(keys) | Route::Queue(_, Some(keys))) = route else {
-            let min = self.count("MIN", command.words(), command.positional());
-            let max = match has_options {
-                true => many,
-                false => self.count("MAX", command.words(), command.positional()),
-            };
-            return (min, max);
+            let min = self.count(Count::Fewest, command.words(), &command.args);
+            return (min, self.count(Count::Most, command.words(), &command.args));
         };
-        let after = &command.positional()[command.split(keys).after];
+        let after = &command.args[command.split(keys).after];
         let one_key = keys.first.value as usize + keys.step.value as usize;
-        if keys.last.value < 0 {
-            // What is left behind the last key has its place even if no parameter takes it.
-            let behind = -1 - isize::from(keys.last.value);
-            return (quote!(#one_key + #behind as usize), many);
+        match keys.last {
+            Last::Counted(_) => (self.count(Count::Fewest, one_key, after), many),
+            Last::At(last) if last.value < 0 => {
+                // What is left behind the last key has its place even if no parameter takes it.
+                let behind = (-1 - isize::from(last.value)) as usize;
+                (quote!(#one_key + #behind), many)
+            }
+            Last::At(last) => {
+                let all_keys = last.value as usize + 1;
+                let min = match after.is_empty() {
+                    true => quote!(#one_key),
+                    false => self.count(Count::Fewest, all_keys, after),
+                };
+                (min, self.count(Count::Most, all_keys, after))
+            }
         }
-        let all_keys = keys.last.value as usize + 1;
-        let min = match after.is_empty() {
-            true => quote!(#one_key),
-            false => self.count("MIN", all_keys, after),
-        };
-        (min, if has_options { many } else { self.count("MAX", all_keys, after) })
     }
 
     fn route(&self, route: &Route) -> TokenStream {
@@ -104,16 +110,19 @@ impl Writer<'_> {
                 quote!(::kevy_rt::Route::All { loose: #loose })
             }
             Route::At(path) => quote!(::kevy_rt::Route::At(#path)),
-            Route::Tx(TxKeys::At(positions)) => {
-                let positions = positions.iter().map(|position| position.value as u16);
-                quote!(::kevy_rt::Route::Tx(::kevy_rt::TxKeys::At(&[#(#positions),*])))
-            }
-            Route::Tx(TxKeys::Range(keys)) => {
-                let range = key_range(keys);
-                quote!(::kevy_rt::Route::Tx(::kevy_rt::TxKeys::Range(#range)))
-            }
-            Route::Tx(TxKeys::Found(path)) => {
-                quote!(::kevy_rt::Route::Tx(::kevy_rt::TxKeys::Found(#path)))
+            Route::Tx(keys) => {
+                let specs = keys.iter().map(|spec| match spec {
+                    TxKeys::At(Number { value, .. }) => {
+                        let position = *value as u16;
+                        quote!(::kevy_rt::KeySpec::At(#position))
+                    }
+                    TxKeys::Range(keys) => {
+                        let range = key_range(keys);
+                        quote!(::kevy_rt::KeySpec::Range(#range))
+                    }
+                    TxKeys::Found(path) => quote!(::kevy_rt::KeySpec::Found(#path)),
+                });
+                quote!(::kevy_rt::Route::Tx(&[#(#specs),*]))
             }
             Route::Queue(_, Some(keys)) => {
                 let range = key_range(keys);
@@ -164,16 +173,15 @@ impl Writer<'_> {
 }
 
 pub(super) fn key_range(keys: &Keys) -> TokenStream {
-    let (first, last) = (keys.first.value as u16, keys.last.value);
-    let step = keys.step.value as u16;
-    quote!(::kevy_rt::KeyRange { first: #first, last: #last, step: #step })
-}
-
-fn argument_info(arg: &Argument) -> TokenStream {
-    let (name, kind) = (&arg.name, as_written(&arg.ty));
-    let token = match &arg.token {
-        Some(token) => quote!(::core::option::Option::Some(#token)),
-        None => quote!(::core::option::Option::None),
-    };
-    quote!(::kevy_rt::ArgInfo { name: #name, kind: #kind, token: #token })
+    let (first, step) = (keys.first.value as u16, keys.step.value as u16);
+    match keys.last {
+        Last::At(last) => {
+            let last = last.value;
+            quote!(::kevy_rt::KeyRange::spread(#first, #last, #step))
+        }
+        Last::Counted(count) => {
+            let count_at = count.value as u16;
+            quote!(::kevy_rt::KeyRange::counted(#count_at))
+        }
+    }
 }

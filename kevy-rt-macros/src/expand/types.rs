@@ -1,23 +1,8 @@
-//! Types of parameters, as text and with their lifetimes named.
+//! Types of parameters with their lifetimes named.
 
 use proc_macro2::Span;
-use quote::ToTokens;
 use syn::visit_mut::VisitMut;
 use syn::{GenericArgument, Lifetime, PathArguments, Type, TypeReference, parse_quote};
-
-/// A type's tokens with blanks where a person puts them.
-pub(super) fn as_written(ty: &Type) -> String {
-    let mut text = String::new();
-    let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    for token in ty.to_token_stream().to_string().split_whitespace() {
-        let words = text.ends_with(is_word) && token.starts_with(is_word);
-        if words || text.ends_with([',', ';']) {
-            text.push(' ');
-        }
-        text.push_str(token);
-    }
-    text
-}
 
 /// The type with this lifetime in place of all others but `'static`, and where one is elided.
 pub(super) fn with_lifetime(ty: &Type, lifetime: &str) -> Type {

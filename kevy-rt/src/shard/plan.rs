@@ -109,17 +109,11 @@ impl<S: Store> Plan<S> {
                 placement.place(owner)
             }
             Route::Local | Route::Session => Where::Here,
-            Route::Keys(range) => {
-                // An uneven count is refused before anything runs, here.
-                let count = range.count(args.len()).unwrap_or(0);
+            Route::Keys(_) => {
                 let first = self.owners.len();
-                for index in 0..count {
-                    let key = args.get(range.start_of(index)).unwrap_or(b"");
-                    let (hash, owner) = placement.of::<S>(key);
-                    self.hashes.push(hash);
-                    self.owners.push(owner);
-                }
+                self.add_keys(command, args, placement);
                 match self.owners[first..].split_first() {
+                    // Without a key it is refused before anything runs, here.
                     None => Where::Here,
                     Some((owner, rest)) if rest.iter().all(|other| other == owner) => {
                         placement.place(*owner)
@@ -127,12 +121,8 @@ impl<S: Store> Plan<S> {
                     Some(_) => Where::Several,
                 }
             }
-            Route::Tx(keys) => {
-                keys.each(args, |position| {
-                    let (hash, owner) = placement.of::<S>(args.get(position).unwrap_or(b""));
-                    self.hashes.push(hash);
-                    self.owners.push(owner);
-                });
+            Route::Tx(_) => {
+                self.add_keys(command, args, placement);
                 Where::Several
             }
             Route::All { .. } if placement.shards == 1 => Where::Here,
@@ -142,6 +132,15 @@ impl<S: Store> Plan<S> {
                 placement.place(shard as u16)
             }
         }
+    }
+
+    #[inline]
+    fn add_keys(&mut self, command: &Command<S>, args: Args<'_>, placement: &Placement<'_>) {
+        command.info.route.each_key(args, |position| {
+            let (hash, owner) = placement.of::<S>(args.get(position).unwrap_or(b""));
+            self.hashes.push(hash);
+            self.owners.push(owner);
+        });
     }
 
     /// Asks for the memory that the requests that run here need.

@@ -1,7 +1,7 @@
 //! How clients say when a key expires: SET's and GETEX's options, EXPIRE and its kin.
 
 use kevy_resp::{Error, Resp};
-use kevy_rt::{Arg, Cursor, MANY};
+use kevy_rt::{Arg, ArgInfo, ArgKind, Cursor, MANY};
 
 use crate::store::value::integer;
 use crate::store::{Entry, Expiry};
@@ -20,18 +20,6 @@ pub(crate) enum Unit {
 }
 
 impl Unit {
-    /// The unit that an option's word stands for.
-    fn of(word: &[u8]) -> Option<Unit> {
-        let words: [(&[u8], Unit); 4] = [
-            (b"EX", Unit::Seconds),
-            (b"PX", Unit::Millis),
-            (b"EXAT", Unit::UnixSeconds),
-            (b"PXAT", Unit::UnixMillis),
-        ];
-        let found = words.iter().find(|(name, _)| word.eq_ignore_ascii_case(name));
-        found.map(|&(_, unit)| unit)
-    }
-
     fn is_absolute(self) -> bool {
         matches!(self, Unit::UnixSeconds | Unit::UnixMillis)
     }
@@ -65,108 +53,78 @@ pub(crate) fn expires_ms(
     unix_ms.map(|unix_ms| unix_ms as u64).ok_or_else(|| invalid_expire_time(command))
 }
 
-/// What SET and GETEX say about the expiry. All of it excludes each other; the same may be said
-/// again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Said<'a> {
-    #[default]
-    Nothing,
-    /// The command's own word: KEEPTTL, PERSIST.
-    Word,
-    /// A time.
-    Time(Unit, &'a [u8]),
+/// When SET lets a key expire. The times are read when the whole request has been.
+#[derive(Arg, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SetExpiration<'a> {
+    #[token("EX")]
+    #[arg(kind = integer)]
+    Seconds(&'a [u8]),
+    #[token("PX")]
+    #[arg(kind = integer)]
+    Milliseconds(&'a [u8]),
+    #[token("EXAT")]
+    #[arg(kind = unix_time)]
+    UnixTimeSeconds(&'a [u8]),
+    #[token("PXAT")]
+    #[arg(kind = unix_time)]
+    UnixTimeMilliseconds(&'a [u8]),
+    Keepttl,
 }
 
-impl<'a> Said<'a> {
-    /// Takes an option if it is one of these. `own` is the command's own word.
-    fn take(&mut self, option: &[u8], own: &[u8], cursor: &mut Cursor<'a>) -> Result<(), Error> {
-        if option.eq_ignore_ascii_case(own) && matches!(self, Said::Nothing | Said::Word) {
-            *self = Said::Word;
-            return Ok(());
-        }
-        let unit = Unit::of(option).ok_or(Error::SYNTAX)?;
-        match *self {
-            Said::Word => return Err(Error::SYNTAX),
-            Said::Time(other, _) if other != unit => return Err(Error::SYNTAX),
-            _ => *self = Said::Time(unit, cursor.bytes()?),
-        }
-        Ok(())
-    }
-}
-
-/// Whether a key has to be there, or must not be, for SET to set it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Condition {
-    IsAbsent,
-    IsPresent,
-}
-
-/// SET's options, in any order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct SetOptions<'a> {
-    condition: Option<Condition>,
-    /// Whether the old value is the reply.
-    pub(crate) get: bool,
-    said: Said<'a>,
-}
-
-impl SetOptions<'_> {
-    /// Whether they let a key be set that is there or not.
-    #[inline]
-    pub(crate) fn allow(&self, exists: bool) -> bool {
-        match self.condition {
-            None => true,
-            Some(Condition::IsAbsent) => !exists,
-            Some(Condition::IsPresent) => exists,
-        }
-    }
-
+impl SetExpiration<'_> {
     /// What becomes of the key's expiry.
     ///
     /// # Errors
     /// If the time is none.
     #[inline]
-    pub(crate) fn expiry(&self, now_ms: u64) -> Result<Expiry, Error> {
-        match self.said {
-            Said::Nothing => Ok(Expiry::Never),
-            Said::Word => Ok(Expiry::Keep),
-            Said::Time(unit, text) => expires_ms(text, unit, now_ms, "set").map(Expiry::At),
-        }
+    pub(crate) fn expiry(self, now_ms: u64) -> Result<Expiry, Error> {
+        let (text, unit) = match self {
+            SetExpiration::Seconds(text) => (text, Unit::Seconds),
+            SetExpiration::Milliseconds(text) => (text, Unit::Millis),
+            SetExpiration::UnixTimeSeconds(text) => (text, Unit::UnixSeconds),
+            SetExpiration::UnixTimeMilliseconds(text) => (text, Unit::UnixMillis),
+            SetExpiration::Keepttl => return Ok(Expiry::Keep),
+        };
+        expires_ms(text, unit, now_ms, "set").map(Expiry::At)
     }
 }
 
-impl<'a> Arg<'a, Resp> for SetOptions<'a> {
-    const MIN: usize = 0;
-    const MAX: usize = MANY;
+/// Whether a key must not be there, or has to be, for SET to set it.
+#[derive(Arg, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// If it is absent.
+    Nx,
+    /// If it is present.
+    Xx,
+}
 
+impl Condition {
+    /// Whether it lets a key be set that is there or not.
     #[inline]
-    fn take(cursor: &mut Cursor<'a>) -> Result<Self, Error> {
-        let mut options = SetOptions::default();
-        while !cursor.is_done() {
-            let option = cursor.bytes()?;
-            let condition = if option.eq_ignore_ascii_case(b"NX") {
-                Condition::IsAbsent
-            } else if option.eq_ignore_ascii_case(b"XX") {
-                Condition::IsPresent
-            } else if option.eq_ignore_ascii_case(b"GET") {
-                options.get = true;
-                continue;
-            } else {
-                options.said.take(option, b"KEEPTTL", cursor)?;
-                continue;
-            };
-            if options.condition.replace(condition).is_some_and(|other| other != condition) {
-                return Err(Error::SYNTAX);
-            }
+    pub(crate) fn allows(self, exists: bool) -> bool {
+        match self {
+            Condition::Nx => !exists,
+            Condition::Xx => exists,
         }
-        Ok(options)
     }
 }
 
-/// GETEX's options.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct GetexOptions<'a> {
-    said: Said<'a>,
+/// When GETEX lets a key expire.
+#[derive(Arg, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GetexExpiration<'a> {
+    #[token("EX")]
+    #[arg(kind = integer)]
+    Seconds(&'a [u8]),
+    #[token("PX")]
+    #[arg(kind = integer)]
+    Milliseconds(&'a [u8]),
+    #[token("EXAT")]
+    #[arg(kind = unix_time)]
+    UnixTimeSeconds(&'a [u8]),
+    #[token("PXAT")]
+    #[arg(kind = unix_time)]
+    UnixTimeMilliseconds(&'a [u8]),
+    Persist,
 }
 
 /// What GETEX and EXPIRE do to a key.
@@ -196,33 +154,20 @@ impl Change {
     }
 }
 
-impl GetexOptions<'_> {
-    /// What they do to the key.
+impl GetexExpiration<'_> {
+    /// What it does to the key.
     ///
     /// # Errors
     /// If the time is none.
-    pub(crate) fn change(&self, now_ms: u64) -> Result<Change, Error> {
-        Ok(match self.said {
-            Said::Nothing => Change::Expiry(Expiry::Keep),
-            Said::Word => Change::Expiry(Expiry::Never),
-            Said::Time(unit, text) => {
-                Change::at(expires_ms(text, unit, now_ms, "getex")? as i64, now_ms)
-            }
-        })
-    }
-}
-
-impl<'a> Arg<'a, Resp> for GetexOptions<'a> {
-    const MIN: usize = 0;
-    const MAX: usize = MANY;
-
-    fn take(cursor: &mut Cursor<'a>) -> Result<Self, Error> {
-        let mut options = GetexOptions::default();
-        while !cursor.is_done() {
-            let option = cursor.bytes()?;
-            options.said.take(option, b"PERSIST", cursor)?;
-        }
-        Ok(options)
+    pub(crate) fn change(self, now_ms: u64) -> Result<Change, Error> {
+        let (text, unit) = match self {
+            GetexExpiration::Seconds(text) => (text, Unit::Seconds),
+            GetexExpiration::Milliseconds(text) => (text, Unit::Millis),
+            GetexExpiration::UnixTimeSeconds(text) => (text, Unit::UnixSeconds),
+            GetexExpiration::UnixTimeMilliseconds(text) => (text, Unit::UnixMillis),
+            GetexExpiration::Persist => return Ok(Change::Expiry(Expiry::Never)),
+        };
+        Ok(Change::at(expires_ms(text, unit, now_ms, "getex")? as i64, now_ms))
     }
 }
 
@@ -249,6 +194,12 @@ impl ExpireOptions {
 impl<'a> Arg<'a, Resp> for ExpireOptions {
     const MIN: usize = 0;
     const MAX: usize = MANY;
+    const KIND: ArgKind = ArgKind::OneOf(&[
+        ArgInfo::token("nx", "NX"),
+        ArgInfo::token("xx", "XX"),
+        ArgInfo::token("gt", "GT"),
+        ArgInfo::token("lt", "LT"),
+    ]);
 
     fn take(cursor: &mut Cursor<'a>) -> Result<Self, Error> {
         let mut options = ExpireOptions::default();
@@ -306,44 +257,20 @@ mod tests {
         T::take(&mut Cursor::new(args(&words), 0)).map_err(|error| error.to_string())
     }
 
-    const SYNTAX: &str = "ERR syntax error";
-
     #[test]
-    fn set_takes_options_in_any_order() {
-        let options: SetOptions<'_> = parse("get ex 10 nx GET").unwrap();
-        assert!(options.get && options.allow(false) && !options.allow(true));
-        assert_eq!(options.expiry(5), Ok(Expiry::At(10_005)));
-        let options: SetOptions<'_> = parse("XX EX 1 EX 2").unwrap();
-        assert!(options.allow(true) && !options.allow(false));
-        assert_eq!(options.expiry(0), Ok(Expiry::At(2000)), "the last one counts");
-        assert_eq!(parse::<SetOptions<'_>>("").unwrap().expiry(0), Ok(Expiry::Never));
-        assert_eq!(parse::<SetOptions<'_>>("KEEPTTL").unwrap().expiry(0), Ok(Expiry::Keep));
-        for text in [
-            "NX XX",
-            "XX NX",
-            "EX",
-            "EX 1 PX 1",
-            "EX 1 EXAT 1",
-            "EX 1 KEEPTTL",
-            "KEEPTTL EX 1",
-            "PERSIST",
-            "what",
-            "EX abc what",
-        ] {
-            assert_eq!(parse::<SetOptions<'_>>(text).unwrap_err(), SYNTAX, "{text}");
+    fn set_and_getex_say_when() {
+        let set = |text| parse::<SetExpiration<'_>>(text).unwrap().expiry(5);
+        assert_eq!(set("ex 10"), Ok(Expiry::At(10_005)));
+        assert_eq!(set("PXAT 7"), Ok(Expiry::At(7)));
+        assert_eq!(set("KeepTTL"), Ok(Expiry::Keep));
+        let getex = |text| parse::<GetexExpiration<'_>>(text).unwrap().change(1000);
+        assert_eq!(getex("persist"), Ok(Change::Expiry(Expiry::Never)));
+        assert_eq!(getex("PXAT 1000"), Ok(Change::Remove));
+        assert_eq!(getex("PXAT 1001"), Ok(Change::Expiry(Expiry::At(1001))));
+        for text in ["", "EX", "PERSIST", "what", "NX"] {
+            assert_eq!(parse::<SetExpiration<'_>>(text).unwrap_err(), "ERR syntax error", "{text}");
         }
-    }
-
-    #[test]
-    fn getex_takes_one() {
-        let change = |text| parse::<GetexOptions<'_>>(text).unwrap().change(1000);
-        assert_eq!(change(""), Ok(Change::Expiry(Expiry::Keep)));
-        assert_eq!(change("persist"), Ok(Change::Expiry(Expiry::Never)));
-        assert_eq!(change("PXAT 1000"), Ok(Change::Remove));
-        assert_eq!(change("PXAT 1001"), Ok(Change::Expiry(Expiry::At(1001))));
-        for text in ["KEEPTTL", "NX", "GET", "PERSIST EX 1", "EX 1 PERSIST", "EX 1 PX 1"] {
-            assert_eq!(parse::<GetexOptions<'_>>(text).unwrap_err(), SYNTAX, "{text}");
-        }
+        assert_eq!(parse::<GetexExpiration<'_>>("KEEPTTL").unwrap_err(), "ERR syntax error");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::help::help;
 
 const NO_SUCH_COMMAND: Error = Error::new("ERR Invalid command specified");
 const NO_KEYS: Error = Error::new("ERR The command has no key arguments");
+const WRONG_ARGUMENTS: Error = Error::new("ERR Invalid arguments specified for command");
 const WRONG_NUMBER: Error = Error::new("ERR Invalid number of arguments specified for command");
 
 /// The set of COMMAND and its subcommands.
@@ -186,7 +187,11 @@ fn keys_of<'a>(
     if !command.takes(request.len()) {
         return Err(WRONG_NUMBER);
     }
-    Ok((command, keys(command, request)))
+    let keys = keys(command, request);
+    if keys.is_empty() && !command.has_flag("no_mandatory_keys") {
+        return Err(WRONG_ARGUMENTS);
+    }
+    Ok((command, keys))
 }
 
 /// Which names COMMAND LIST answers.

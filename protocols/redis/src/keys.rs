@@ -1,7 +1,7 @@
 //! Commands on keys of any type, and on whole databases.
 
 use kevy_resp::{Error, Resp, Status};
-use kevy_rt::{Arg, Carry, Cursor, Cx, Key, MANY, commands};
+use kevy_rt::{Arg, Carry, Cx, Key, commands};
 
 use crate::expiry::{ExpireOptions, Unit, expire};
 use crate::glob;
@@ -99,10 +99,10 @@ impl Keys {
     fn expire(
         db: &mut Db,
         key: Key<'_>,
-        seconds: &[u8],
-        options: ExpireOptions,
+        #[arg(kind = integer)] seconds: &[u8],
+        condition: ExpireOptions,
     ) -> Result<bool, Error> {
-        expire(&mut db.entry(key), seconds, Unit::Seconds, options, "expire")
+        expire(&mut db.entry(key), seconds, Unit::Seconds, condition, "expire")
     }
 
     /// Lets a key expire after some milliseconds.
@@ -117,10 +117,10 @@ impl Keys {
     fn pexpire(
         db: &mut Db,
         key: Key<'_>,
-        milliseconds: &[u8],
-        options: ExpireOptions,
+        #[arg(kind = integer)] milliseconds: &[u8],
+        condition: ExpireOptions,
     ) -> Result<bool, Error> {
-        expire(&mut db.entry(key), milliseconds, Unit::Millis, options, "pexpire")
+        expire(&mut db.entry(key), milliseconds, Unit::Millis, condition, "pexpire")
     }
 
     /// Lets a key expire at a Unix time in seconds.
@@ -135,10 +135,10 @@ impl Keys {
     fn expireat(
         db: &mut Db,
         key: Key<'_>,
-        unix_seconds: &[u8],
-        options: ExpireOptions,
+        #[arg(kind = unix_time)] unix_time_seconds: &[u8],
+        condition: ExpireOptions,
     ) -> Result<bool, Error> {
-        expire(&mut db.entry(key), unix_seconds, Unit::UnixSeconds, options, "expireat")
+        expire(&mut db.entry(key), unix_time_seconds, Unit::UnixSeconds, condition, "expireat")
     }
 
     /// Lets a key expire at a Unix time in milliseconds.
@@ -153,10 +153,10 @@ impl Keys {
     fn pexpireat(
         db: &mut Db,
         key: Key<'_>,
-        unix_milliseconds: &[u8],
-        options: ExpireOptions,
+        #[arg(kind = unix_time)] unix_time_milliseconds: &[u8],
+        condition: ExpireOptions,
     ) -> Result<bool, Error> {
-        expire(&mut db.entry(key), unix_milliseconds, Unit::UnixMillis, options, "pexpireat")
+        expire(&mut db.entry(key), unix_time_milliseconds, Unit::UnixMillis, condition, "pexpireat")
     }
 
     /// Answers after how many seconds a key expires: -1 if it doesn't, -2 if it isn't there.
@@ -254,7 +254,7 @@ impl Keys {
             categories = "dangerous"
         )
     )]
-    fn keys(db: &Db, pattern: &[u8]) -> Vec<&[u8]> {
+    fn keys(db: &Db, #[arg(kind = pattern)] pattern: &[u8]) -> Vec<&[u8]> {
         let matches = |key: &&[u8]| pattern == b"*" || glob::matches(pattern, key);
         db.iter().map(|record| record.key()).filter(matches).collect()
     }
@@ -306,7 +306,7 @@ impl Keys {
             categories = "keyspace,dangerous"
         )
     )]
-    fn flushdb(db: &mut Db, _mode: FlushMode) {
+    fn flushdb(db: &mut Db, _async: Option<FlushMode>) {
         db.clear();
     }
 }
@@ -352,18 +352,12 @@ fn pick(candidates: impl Iterator<Item = Candidate>) -> Option<Vec<u8>> {
 }
 
 /// How FLUSHALL and FLUSHDB are asked to free memory. Either way it is freed by and by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlushMode;
-
-impl<'a> Arg<'a, Resp> for FlushMode {
-    const MIN: usize = 0;
-    const MAX: usize = MANY;
-
-    fn take(cursor: &mut Cursor<'a>) -> Result<Self, Error> {
-        let mode = if cursor.is_done() { b"SYNC" } else { cursor.bytes()? };
-        let is_known = [&b"SYNC"[..], b"ASYNC"].iter().any(|name| mode.eq_ignore_ascii_case(name));
-        if is_known && cursor.is_done() { Ok(FlushMode) } else { Err(Error::SYNTAX) }
-    }
+#[derive(Arg, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushMode {
+    /// Behind the reply.
+    Async,
+    /// Before it.
+    Sync,
 }
 
 /// Commands on all databases.
@@ -386,7 +380,7 @@ impl Databases {
             categories = "keyspace,dangerous"
         )
     )]
-    fn flushall(keyspace: &mut Keyspace, _mode: FlushMode) {
+    fn flushall(keyspace: &mut Keyspace, _async: Option<FlushMode>) {
         keyspace.clear();
     }
 
@@ -423,7 +417,6 @@ fn database(text: &[u8], refusal: &'static str) -> Result<i32, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::args;
 
     #[test]
     fn a_shard_is_picked_as_often_as_it_has_keys() {
@@ -444,15 +437,6 @@ mod tests {
         }
         assert!((2200..2800).contains(&picked[0]) && picked[2] == 10_000 - picked[0], "{picked:?}");
         assert_eq!(pick([candidate(0, 1, false)].into_iter()), None);
-    }
-
-    #[test]
-    fn flushes_take_one_word() {
-        let take = |words: &[&[u8]]| {
-            <FlushMode as Arg<'_, Resp>>::take(&mut Cursor::new(args(words), 0)).is_ok()
-        };
-        assert!(take(&[]) && take(&[b"async"]) && take(&[b"SYNC"]));
-        assert!(!take(&[b"now"]) && !take(&[b"async", b"sync"]));
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! LCS: the longest common subsequence of two strings, which may be on two shards.
 
 use kevy_resp::{Dialect, Error, Frame, Resp};
-use kevy_rt::{Arg, Cursor, Hop, Key, MANY, Scope, Shared, Tx, Value, commands};
+use kevy_rt::{Arg, Hop, Key, Scope, Shared, Tx, Value, commands};
 
 use crate::store::Store;
-use crate::store::value::integer;
 use crate::strings::shared;
 
 const BOTH: Error = Error::new("ERR If you want both the length and indexes, please just use IDX.");
@@ -33,6 +32,9 @@ impl Subsequences {
         key2: Key<'_>,
         options: LcsOptions,
     ) -> Result<Frame, Error> {
+        if options.idx && options.len {
+            return Err(BOTH);
+        }
         let (first, second) = (read(tx, &key1), read(tx, &key2));
         let ((first, longest), (second, _)) = (first.await, second.await);
         answer(&first, &second, options, longest)
@@ -49,35 +51,18 @@ fn read(tx: &Tx<Store>, key: &Key<'_>) -> Hop<Store, (Shared, usize)> {
 }
 
 /// What LCS is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Arg, Clone, Copy, Debug, PartialEq, Eq)]
 struct LcsOptions {
-    length: bool,
-    ranges: bool,
+    #[token("LEN")]
+    len: bool,
+    #[token("IDX")]
+    idx: bool,
     /// Ranges that are shorter are left out.
-    least: i64,
-    range_lengths: bool,
-}
-
-impl<'a> Arg<'a, Resp> for LcsOptions {
-    const MIN: usize = 0;
-    const MAX: usize = MANY;
-
-    fn take(cursor: &mut Cursor<'a>) -> Result<Self, Error> {
-        let mut options = LcsOptions::default();
-        while !cursor.is_done() {
-            let option = cursor.bytes()?;
-            match option.to_ascii_uppercase().as_slice() {
-                b"IDX" => options.ranges = true,
-                b"LEN" => options.length = true,
-                b"WITHMATCHLEN" => options.range_lengths = true,
-                b"MINMATCHLEN" if !cursor.is_done() => {
-                    options.least = integer(cursor.bytes()?).ok_or(Error::NOT_AN_INTEGER)?;
-                }
-                _ => return Err(Error::SYNTAX),
-            }
-        }
-        if options.ranges && options.length { Err(BOTH) } else { Ok(options) }
-    }
+    #[token("MINMATCHLEN")]
+    #[arg(name = "len")]
+    least: Option<i64>,
+    #[token("WITHMATCHLEN")]
+    withmatchlen: bool,
 }
 
 /// Lengths of the longest common subsequences of all pairs of beginnings of two strings.
@@ -170,16 +155,17 @@ fn answer(
 ) -> Result<Frame, Error> {
     let table = Table::of(first, second, longest)?;
     let length = Frame::Integer(table.at(first.len(), second.len()).into());
-    if options.length {
+    if options.len {
         return Ok(length);
     }
     let (bytes, ranges) = trace(first, second, &table);
-    if !options.ranges {
+    if !options.idx {
         return Ok(Frame::from(bytes.as_slice()));
     }
-    let is_long_enough = |range: &Range| range.len() as i64 >= options.least;
+    let is_long_enough =
+        |range: &Range| options.least.is_none_or(|least| range.len() as i64 >= least);
     let ranges = ranges.into_iter().filter(is_long_enough);
-    let ranges = ranges.map(|range| range.frame(options.range_lengths)).collect();
+    let ranges = ranges.map(|range| range.frame(options.withmatchlen)).collect();
     Ok(Frame::map([("matches", Frame::Array(ranges)), ("len", length)]))
 }
 

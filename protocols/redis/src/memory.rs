@@ -1,7 +1,7 @@
 //! MEMORY: what keys and the server as a whole take.
 
 use kevy_resp::{Error, Frame, Resp, Status, Verbatim};
-use kevy_rt::{Arg, Cx, Key, MANY, commands};
+use kevy_rt::{Arg, ArgKind, Cx, Key, commands};
 
 use crate::help::help;
 use crate::info::{Footprint, Part, Wanted, difference, ratio};
@@ -46,7 +46,13 @@ impl KeyMemory {
         flags(readonly),
         meta(key_flags = "RO")
     )]
-    fn usage(db: &Db, key: Key<'_>, _samples: Samples) -> Option<u64> {
+    fn usage(
+        db: &Db,
+        key: Key<'_>,
+        #[token("SAMPLES")]
+        #[arg(name = "count")]
+        _samples: Option<Samples>,
+    ) -> Option<u64> {
         db.find(key).map(|record| record.memory() as u64)
     }
 }
@@ -127,21 +133,11 @@ impl ServerMemory {
 struct Samples;
 
 impl<'a> Arg<'a, Resp> for Samples {
-    const MIN: usize = 0;
-    const MAX: usize = MANY;
+    const KIND: ArgKind = ArgKind::Integer;
 
     fn take(cursor: &mut kevy_rt::Cursor<'a>) -> Result<Self, Error> {
-        while !cursor.is_done() {
-            let is_samples = cursor.bytes()?.eq_ignore_ascii_case(b"SAMPLES");
-            if !is_samples || cursor.is_done() {
-                return Err(Error::SYNTAX);
-            }
-            let count = integer(cursor.bytes()?).ok_or(Error::NOT_AN_INTEGER)?;
-            if count < 0 {
-                return Err(Error::SYNTAX);
-            }
-        }
-        Ok(Samples)
+        let count = integer(cursor.bytes()?).ok_or(Error::NOT_AN_INTEGER)?;
+        if count < 0 { Err(Error::SYNTAX) } else { Ok(Samples) }
     }
 }
 

@@ -4,7 +4,7 @@
 //! a long one as a handle, without a copy of its bytes.
 
 use kevy_resp::{Dialect, Error, Resp, Status};
-use kevy_rt::{Arg, Cursor, Cx, Key, MANY, Scope, Tx, commands};
+use kevy_rt::{Arg, ArgInfo, ArgKind, Cursor, Cx, Key, MANY, Scope, Tx, commands};
 
 use crate::database::Index;
 use crate::store::{Db, Keyspace};
@@ -188,6 +188,13 @@ impl CopyOptions {
 impl<'a> Arg<'a, Resp> for CopyOptions {
     const MIN: usize = 0;
     const MAX: usize = MANY;
+    const KIND: ArgKind = ArgKind::Options(&[
+        ArgInfo {
+            token: Some("DB"),
+            ..ArgInfo::needed("destination-db", ArgKind::Integer).or_none()
+        },
+        ArgInfo::token("replace", "REPLACE").or_none(),
+    ]);
 
     fn take(cursor: &mut Cursor<'a>) -> Result<Self, Error> {
         let mut options = CopyOptions::default();

@@ -4,7 +4,7 @@
 //! shard is through, the pass goes on with the next one; behind the last, the cursor is 0.
 
 use kevy_resp::{Error, Resp};
-use kevy_rt::{Arg, Args, MANY, Place};
+use kevy_rt::{Arg, ArgKind, Args, Place};
 
 use crate::glob;
 use crate::store::Db;
@@ -52,49 +52,50 @@ impl Cursor {
 }
 
 impl<'a> Arg<'a, Resp> for Cursor {
+    const KIND: ArgKind = ArgKind::Integer;
+
     fn take(cursor: &mut kevy_rt::Cursor<'a>) -> Result<Self, Error> {
         Cursor::read(cursor.bytes()?).ok_or(Error::new("ERR invalid cursor"))
     }
 }
 
 /// SCAN's options.
-#[derive(Clone, Copy, Debug)]
+#[derive(Arg, Clone, Copy, Debug)]
 pub(crate) struct ScanOptions<'a> {
-    count: usize,
+    #[token("MATCH")]
+    #[arg(kind = pattern)]
     pattern: Option<&'a [u8]>,
+    #[token("COUNT")]
+    count: Option<Count>,
+    #[token("TYPE")]
+    #[arg(name = "type")]
     kind: Option<&'a [u8]>,
 }
 
 impl ScanOptions<'_> {
     fn want(&self, record: Record<'_>) -> bool {
-        self.pattern.is_none_or(|pattern| glob::matches(pattern, record.key()))
-            && self
-                .kind
-                .is_none_or(|kind| kind.eq_ignore_ascii_case(Kind::of(record).name().as_bytes()))
+        let fits = |pattern| pattern == b"*" || glob::matches(pattern, record.key());
+        let name = || Kind::of(record).name().as_bytes();
+        self.pattern.is_none_or(fits)
+            && self.kind.is_none_or(|kind| kind.eq_ignore_ascii_case(name()))
+    }
+
+    fn count(&self) -> usize {
+        self.count.map_or(DEFAULT_COUNT, |count| count.0)
     }
 }
 
-impl<'a> Arg<'a, Resp> for ScanOptions<'a> {
-    const MIN: usize = 0;
-    const MAX: usize = MANY;
+/// How many keys a call is to look for: one or more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Count(usize);
+
+impl<'a> Arg<'a, Resp> for Count {
+    const KIND: ArgKind = ArgKind::Integer;
 
     fn take(cursor: &mut kevy_rt::Cursor<'a>) -> Result<Self, Error> {
-        let mut options = ScanOptions { count: DEFAULT_COUNT, pattern: None, kind: None };
-        while !cursor.is_done() {
-            let (option, value) = (cursor.bytes()?, cursor.bytes()?);
-            if option.eq_ignore_ascii_case(b"COUNT") {
-                let count = integer(value).ok_or(Error::NOT_AN_INTEGER)?;
-                let count = usize::try_from(count).ok().filter(|&count| count > 0);
-                options.count = count.ok_or(Error::SYNTAX)?;
-            } else if option.eq_ignore_ascii_case(b"MATCH") {
-                options.pattern = Some(value).filter(|&pattern| pattern != b"*");
-            } else if option.eq_ignore_ascii_case(b"TYPE") {
-                options.kind = Some(value);
-            } else {
-                return Err(Error::SYNTAX);
-            }
-        }
-        Ok(options)
+        let count = integer(cursor.bytes()?).ok_or(Error::NOT_AN_INTEGER)?;
+        let count = usize::try_from(count).ok().filter(|&count| count > 0);
+        count.map(Count).ok_or(Error::SYNTAX)
     }
 }
 
@@ -107,14 +108,14 @@ pub(crate) fn scan<'a>(
 ) -> (u64, Vec<&'a [u8]>) {
     let (shard, shards) = (place.shard as u64, place.shards as u64);
     let (mut at, mut seen, mut keys) = (cursor.0 / shards, 0, Vec::new());
-    for _ in 0..options.count.saturating_mul(PLACES_PER_KEY).clamp(LEAST_PLACES, MOST_PLACES) {
+    for _ in 0..options.count().saturating_mul(PLACES_PER_KEY).clamp(LEAST_PLACES, MOST_PLACES) {
         at = db.scan(at, |record| {
             seen += 1;
             if options.want(record) {
                 keys.push(record.key());
             }
         });
-        if at == 0 || seen >= options.count {
+        if at == 0 || seen >= options.count() {
             break;
         }
     }
@@ -156,13 +157,14 @@ mod tests {
     fn options_are_refused_in_the_words_of_redis() {
         let take = |words: &[&[u8]]| {
             let mut cursor = kevy_rt::Cursor::new(args(words), 0);
-            ScanOptions::take(&mut cursor).map(|_| ()).map_err(|error| error.to_string())
+            let taken: Result<ScanOptions<'_>, Error> = Arg::<Resp>::take(&mut cursor);
+            assert!(taken.is_err() || cursor.is_done());
+            taken.map(|_| ()).map_err(|error| error.to_string())
         };
         assert_eq!(take(&[b"count", b"5", b"MATCH", b"a*", b"type", b"string"]), Ok(()));
         let syntax = Err("ERR syntax error".to_owned());
         assert_eq!(take(&[b"COUNT"]), syntax);
         assert_eq!(take(&[b"COUNT", b"0"]), syntax);
-        assert_eq!(take(&[b"NOVALUES", b"1"]), syntax);
         let not_an_integer = Err("ERR value is not an integer or out of range".to_owned());
         assert_eq!(take(&[b"COUNT", b"x"]), not_an_integer);
     }
@@ -176,7 +178,8 @@ mod tests {
             let db = &mut keyspaces[number % shards].dbs[0];
             db.set(key(&name), Value::Slice(b""), 0, Expiry::Never);
         }
-        let options = ScanOptions { count: 7, pattern: Some(b"*[0-4]"), kind: Some(b"STRING") };
+        let options =
+            ScanOptions { count: Some(Count(7)), pattern: Some(b"*[0-4]"), kind: Some(b"STRING") };
         let (mut cursor, mut seen, mut calls) = (0u64, BTreeSet::new(), 0);
         loop {
             let text = cursor.to_string();
@@ -200,7 +203,7 @@ mod tests {
         for number in 0..200_000u32 {
             keyspace.dbs[0].set(key(number.to_le_bytes()), Value::Slice(b""), 0, Expiry::Never);
         }
-        let options = ScanOptions { count: usize::MAX, pattern: None, kind: None };
+        let options = ScanOptions { count: Some(Count(usize::MAX)), pattern: None, kind: None };
         let place = Place { shard: 0, shards: 1 };
         let (next, keys) = scan(&keyspace.dbs[0], Cursor(0), place, &options);
         assert!(next != 0 && keys.len() < 100_000);

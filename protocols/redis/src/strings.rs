@@ -4,7 +4,7 @@ use kevy_resp::number::{DIGITS, digits};
 use kevy_resp::{Error, Resp, Status};
 use kevy_rt::{Args, Cx, Hop, Key, Keys, Reply, Shared, Tx, Value, commands};
 
-use crate::expiry::{GetexOptions, SetOptions, Unit, expires_ms};
+use crate::expiry::{Change, Condition, GetexExpiration, SetExpiration, Unit, expires_ms};
 use crate::extended::{Extended, Read};
 use crate::store::value::{Form, integer};
 use crate::store::{Db, Entry, Expiry};
@@ -34,16 +34,18 @@ impl Strings {
         db: &mut Db,
         key: Key<'_>,
         value: Value<'_>,
-        options: SetOptions<'_>,
+        #[one_of] condition: Option<Condition>,
+        #[token("GET")] get: bool,
+        #[one_of] expiration: Option<SetExpiration<'_>>,
         reply: &mut Reply<'_, Resp>,
     ) {
-        let expiry = match options.expiry(db.now_ms()) {
+        let expiry = match expiration.map_or(Ok(Expiry::Never), |when| when.expiry(db.now_ms())) {
             Ok(expiry) => expiry,
             Err(error) => return reply.put(error),
         };
         let mut entry = db.entry(key);
-        let is_allowed = options.allow(entry.exists());
-        match options.get {
+        let is_allowed = condition.is_none_or(|condition| condition.allows(entry.exists()));
+        match get {
             true => reply.put(entry.read()),
             false => reply.put(is_allowed.then_some(Status::OK)),
         }
@@ -74,10 +76,16 @@ impl Strings {
         flags(write, fast),
         meta(key_flags = "RW,access,update")
     )]
-    fn getex(db: &mut Db, key: Key<'_>, options: GetexOptions<'_>, reply: &mut Reply<'_, Resp>) {
+    fn getex(
+        db: &mut Db,
+        key: Key<'_>,
+        #[one_of] expiration: Option<GetexExpiration<'_>>,
+        reply: &mut Reply<'_, Resp>,
+    ) {
         let now_ms = db.now_ms();
         let mut entry = db.entry(key);
-        let change = match options.change(now_ms) {
+        let unchanged = Ok(Change::Expiry(Expiry::Keep));
+        let change = match expiration.map_or(unchanged, |when| when.change(now_ms)) {
             Err(error) if entry.exists() => return reply.put(error),
             change => change.ok(),
         };

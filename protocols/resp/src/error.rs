@@ -82,6 +82,7 @@ impl From<Refusal> for Error {
             Refusal::Arity(name) => Error::arity(&name.to_ascii_lowercase().replace(' ', "|")),
             Refusal::NotAnInteger => Error::NOT_AN_INTEGER,
             Refusal::NotAFloat => Error::NOT_A_FLOAT,
+            Refusal::Argument(words) => Error::new(words),
             Refusal::Denied => Error::new("NOAUTH Authentication required."),
             Refusal::Panicked => Error::new("ERR the command failed inside the server"),
             Refusal::TooManyConnections => Error::new("ERR max number of clients reached"),

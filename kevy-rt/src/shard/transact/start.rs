@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::Args;
-use crate::commands::{Commands, QueueVerb, Route, Run, TxKeys};
+use crate::commands::{Commands, KeyRange, KeySpec, LastKey, QueueVerb, Route, Run};
 use crate::conn::{Conn, ConnId, Holds, Stall};
 use crate::cx::Caller;
 use crate::gather::Plan as PartPlan;
@@ -105,10 +105,11 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         args: Args<'_>,
         owners: &[u16],
     ) -> StartTask<C::Store> {
-        let Route::Keys(range) = call.command.info.route else { unreachable!("a watch has keys") };
+        let mut keys: Vec<&[u8]> = Vec::with_capacity(owners.len());
+        let see = |position| keys.push(args.get(position).unwrap_or_default());
+        call.command.info.route.each_key(args, see);
         let mut by_shard: Vec<(u16, Kept)> = Vec::new();
-        for (index, (&hash, &owner)) in args.hashes().iter().zip(owners).enumerate() {
-            let key = args.get(range.start_of(index)).unwrap_or_default();
+        for ((key, &hash), &owner) in keys.iter().zip(args.hashes()).zip(owners) {
             let at = by_shard.iter().position(|(other, _)| *other == owner).unwrap_or_else(|| {
                 by_shard.push((owner, Kept::default()));
                 by_shard.len() - 1
@@ -189,6 +190,11 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                     self.count_run(requested.index, true);
                     Step::Done(refusal)
                 }
+                (Run::Tx(_), route) if !has_whole_keys(route, args) => {
+                    (port.refuse)(Refusal::Arity(info.name), requested.scope, &mut refusal);
+                    self.count_run(requested.index, true);
+                    Step::Done(refusal)
+                }
                 (Run::Tx(_), _) => Step::Task(requested, Kept::new(args)),
                 // What was watched is dropped by then.
                 (Run::Queue(_), _) => {
@@ -246,12 +252,15 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     }
 }
 
-/// Whether the arguments of keys at regular distances come out even.
+/// Whether the arguments of keys at regular distances come out even. Of keys that a client counts
+/// the handler's parser judges.
 fn has_whole_keys(route: Route, args: Args<'_>) -> bool {
-    match route {
-        Route::Tx(TxKeys::Range(range)) => range.count(args.len()).is_some(),
+    route.keys().all(|spec| match spec {
+        KeySpec::Range(range @ KeyRange { last: LastKey::At(_), .. }) => {
+            range.count(args).is_some()
+        }
         _ => true,
-    }
+    })
 }
 
 /// What is wanted of each owner.
@@ -271,12 +280,12 @@ pub(super) fn by_owner(wants: impl Iterator<Item = (u16, u64, Access)>) -> Vec<(
 /// parts each key went to.
 pub(in crate::shard) fn parts_of(
     args: Args<'_>,
-    range: crate::KeyRange,
+    range: KeyRange,
     owners: &[u16],
     spare: &mut Vec<Kept>,
 ) -> (PartPlan, Vec<(u16, Kept)>) {
     let (mut parts, mut plan) = (Vec::<(u16, Kept)>::new(), PartPlan::default());
-    let after = range.end(args.len())..args.len();
+    let after = range.end(args)..args.len();
     for (key, (&owner, &hash)) in owners.iter().zip(args.hashes()).enumerate() {
         let part = parts.iter().position(|(other, _)| *other == owner).unwrap_or_else(|| {
             let mut kept = spare.pop().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The commands as clients know them: verbs with their subcommands, in lower case, `client|list`.
 
 use kevy_resp::Resp;
-use kevy_rt::{Args, CommandInfo, Cx, Queueing, Route, Span, TxKeys};
+use kevy_rt::{Args, CommandInfo, Cx, KeyRange, KeySpec, LastKey, Queueing, Span};
 
 /// A flag of commands that clients are not told of.
 const HIDDEN: &str = "hidden";
@@ -97,10 +97,10 @@ pub(super) fn arity(command: &CommandInfo) -> i64 {
 pub(super) fn flags(command: &CommandInfo) -> Vec<&'static str> {
     let implied = match () {
         () if command.write && !command.has_flag("admin") => Some("write"),
-        () if first_last_step(command).0 > 0 && !is_about_queue(command) => Some("readonly"),
+        () if has_keys(command) && !is_about_queue(command) => Some("readonly"),
         () => None,
     };
-    let finds_keys = matches!(command.route, Route::Tx(TxKeys::Found(_))).then_some("movablekeys");
+    let finds_keys = has_movable_keys(command).then_some("movablekeys");
     let is_refused = (command.queueing == Queueing::Never).then_some("no_multi");
     let said = command.flags.iter().copied().filter(|flag| Some(*flag) != implied);
     implied.into_iter().chain(said).chain(finds_keys).chain(is_refused).collect()
@@ -111,56 +111,56 @@ fn is_about_queue(command: &CommandInfo) -> bool {
     command.fact("group") == Some("transactions")
 }
 
-/// Where its keys are: first, last (from the end if negative) and step; zeros if it has none.
+/// Where its keys are: first, last (from the end if negative) and step; zeros if it has none, or if
+/// a request has to be read to know.
 pub(super) fn first_last_step(command: &CommandInfo) -> (i64, i64, i64) {
-    match command.route {
-        Route::Single(at) => (at.into(), at.into(), 1),
-        Route::Keys(range) | Route::Tx(TxKeys::Range(range)) => {
-            (range.first.into(), range.last.into(), range.step.into())
-        }
-        Route::Tx(TxKeys::At(positions)) => listed(positions),
-        _ => (0, 0, 0),
+    let range = |range: KeyRange| match range.last {
+        LastKey::At(last) => Some((range.first.into(), last.into(), range.step.into())),
+        LastKey::Counted(_) => None,
+    };
+    // Keys that stand apart are as far from each other.
+    let apart = |all: (i64, i64, i64), at: u16| match all {
+        (first, last, _) if first == last => (first, at.into(), i64::from(at) - first),
+        (first, _, step) => (first, at.into(), step),
+    };
+    let mut all: Option<(i64, i64, i64)> = None;
+    for spec in command.route.keys() {
+        let next = match (spec, all) {
+            (KeySpec::At(at), None) => Some((at.into(), at.into(), 1)),
+            (KeySpec::At(at), Some(all)) => Some(apart(all, at)),
+            (KeySpec::Range(keys), None) => range(keys),
+            (KeySpec::Range(_) | KeySpec::Found(_), _) => None,
+        };
+        let Some(next) = next else { break };
+        all = Some(next);
     }
+    all.unwrap_or_default()
 }
 
-/// First, last and step of keys at these positions, which are as far from each other.
-fn listed(positions: &[u16]) -> (i64, i64, i64) {
-    match positions {
-        [] => (0, 0, 0),
-        [only] => ((*only).into(), (*only).into(), 1),
-        [first, second, ..] => {
-            let last = positions[positions.len() - 1];
-            ((*first).into(), last.into(), i64::from(second - first))
-        }
-    }
+/// Whether a request has to be read to know all of its keys.
+fn has_movable_keys(command: &CommandInfo) -> bool {
+    command.route.keys().any(|spec| match spec {
+        KeySpec::Found(_) => true,
+        KeySpec::Range(range) => matches!(range.last, LastKey::Counted(_)),
+        KeySpec::At(_) => false,
+    })
 }
 
 /// Whether a request of it may name keys.
 pub(super) fn has_keys(command: &CommandInfo) -> bool {
-    first_last_step(command).0 > 0 || matches!(command.route, Route::Tx(TxKeys::Found(_)))
+    command.route.keys().next().is_some()
 }
 
-/// The keys of a request.
+/// The keys of a request, as it is routed by.
 pub(super) fn keys<'a>(command: &CommandInfo, request: &[&'a [u8]]) -> Vec<&'a [u8]> {
-    match command.route {
-        Route::Single(at) => request.get(usize::from(at)).copied().into_iter().collect(),
-        Route::Keys(range) => {
-            let positions = (0..).map(|index| range.start_of(index));
-            let end = range.end(request.len());
-            positions.take_while(|at| *at < end).map(|at| request[at]).collect()
-        }
-        Route::Tx(keys) => {
-            let (buffer, mut spans) = (request.concat(), Vec::with_capacity(request.len()));
-            for word in request {
-                let at = spans.last().map_or(0, |span: &Span| (span.off + span.len) as usize);
-                spans.push(Span::new(at, word.len()));
-            }
-            let mut named = Vec::new();
-            keys.each(Args::new(&buffer, &spans, &[]), |at| named.push(request[at]));
-            named
-        }
-        _ => Vec::new(),
+    let (buffer, mut spans) = (request.concat(), Vec::with_capacity(request.len()));
+    for word in request {
+        let at = spans.last().map_or(0, |span: &Span| (span.off + span.len) as usize);
+        spans.push(Span::new(at, word.len()));
     }
+    let mut named = Vec::new();
+    command.route.each_key(Args::new(&buffer, &spans, &[]), |at| named.push(request[at]));
+    named
 }
 
 /// What it does with its keys: with all of them, or with each if that is not the same.
@@ -213,7 +213,7 @@ pub(super) fn tips(command: &CommandInfo) -> Vec<&'static str> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use kevy_rt::{ArgInfo, KeyRange, MANY};
+    use kevy_rt::{ArgInfo, ArgKind, MANY, Route};
 
     use super::*;
 
@@ -230,7 +230,7 @@ pub(super) mod tests {
         queueing: kevy_rt::Queueing::Queued,
         flags: &["fast"],
         meta: &[("since", "1.0.0"), ("group", "string"), ("complexity", "O(1)")],
-        arguments: &[ArgInfo { name: "key", kind: "Key < '_ >", token: None }],
+        arguments: &[ArgInfo::needed("key", ArgKind::Key)],
     };
 
     pub(crate) const MSET: CommandInfo = CommandInfo {
@@ -238,7 +238,7 @@ pub(super) mod tests {
         doc: "Set multiple keys to multiple values",
         min: 3,
         max: MANY,
-        route: Route::Keys(KeyRange { first: 1, last: -1, step: 2 }),
+        route: Route::Keys(KeyRange::spread(1, -1, 2)),
         write: true,
         flags: &["denyoom"],
         ..GET
@@ -263,7 +263,7 @@ pub(super) mod tests {
         name: "RENAME",
         min: 3,
         max: 3,
-        route: Route::Tx(TxKeys::At(&[1, 2])),
+        route: Route::Tx(&[KeySpec::At(1), KeySpec::At(2)]),
         write: true,
         flags: &[],
         meta: &[("group", "generic"), ("key_flags", "RW,access,delete;OW,update")],
@@ -272,20 +272,27 @@ pub(super) mod tests {
 
     const MSETNX: CommandInfo = CommandInfo {
         name: "MSETNX",
-        route: Route::Tx(TxKeys::Range(KeyRange { first: 1, last: -1, step: 2 })),
+        route: Route::Tx(&[KeySpec::Range(KeyRange::spread(1, -1, 2))]),
         ..MSET
     };
 
-    const COUNTED: CommandInfo = CommandInfo {
-        name: "COUNTED",
-        route: Route::Tx(TxKeys::Found(|args, found| found.extend(2..args.len()))),
+    const FOUND: CommandInfo = CommandInfo {
+        name: "FOUND",
+        route: Route::Tx(&[KeySpec::Found(|args, found| found.extend(2..args.len()))]),
         queueing: Queueing::Never,
+        ..MSET
+    };
+
+    pub(crate) const STORE_COUNTED: CommandInfo = CommandInfo {
+        name: "STORE_COUNTED",
+        route: Route::Tx(&[KeySpec::At(1), KeySpec::Range(KeyRange::counted(2))]),
+        meta: &[("group", "sorted-set"), ("key_flags", "OW,update;RO,access")],
         ..MSET
     };
 
     const WATCH: CommandInfo = CommandInfo {
         name: "WATCH",
-        route: Route::Keys(KeyRange { first: 1, last: -1, step: 1 }),
+        route: Route::Keys(KeyRange::spread(1, -1, 1)),
         meta: &[("group", "transactions"), ("key_flags", "RO")],
         ..GET
     };
@@ -333,8 +340,10 @@ pub(super) mod tests {
         assert_eq!(first_last_step(&MSET), (1, -1, 2));
         assert_eq!(first_last_step(&MSETNX), (1, -1, 2));
         assert_eq!(first_last_step(&RENAME), (1, 2, 1));
-        assert_eq!(first_last_step(&COUNTED), (0, 0, 0));
-        assert_eq!(flags(&COUNTED), ["write", "denyoom", "movablekeys", "no_multi"]);
+        assert_eq!(first_last_step(&FOUND), (0, 0, 0));
+        assert_eq!(flags(&FOUND), ["write", "denyoom", "movablekeys", "no_multi"]);
+        assert_eq!(first_last_step(&STORE_COUNTED), (1, 1, 1));
+        assert_eq!(flags(&STORE_COUNTED), ["write", "denyoom", "movablekeys"]);
         assert_eq!(flags(&WATCH), ["fast"], "it reads none of its keys");
         assert_eq!(key_flags(&RENAME), [&["RW", "access", "delete"][..], &["OW", "update"]]);
     }
@@ -346,8 +355,11 @@ pub(super) mod tests {
         assert_eq!(keys(&MSET, &words("mset a 1 b")), words("a b"));
         assert_eq!(keys(&RENAME, &words("rename a b")), words("a b"));
         assert_eq!(keys(&MSETNX, &words("msetnx a 1 b 2")), words("a b"));
-        assert_eq!(keys(&COUNTED, &words("counted x a bc d")), words("a bc d"));
-        assert!(has_keys(&COUNTED) && has_keys(&RENAME) && !has_keys(&CLIENT_KILL));
+        assert_eq!(keys(&FOUND, &words("found x a bc d")), words("a bc d"));
+        assert_eq!(keys(&STORE_COUNTED, &words("store d 2 a b WEIGHTS 1 2")), words("d a b"));
+        assert_eq!(keys(&STORE_COUNTED, &words("store d 3 a b")), words("d"));
+        assert_eq!(keys(&STORE_COUNTED, &words("store d x a b")), words("d"));
+        assert!(has_keys(&FOUND) && has_keys(&RENAME) && !has_keys(&CLIENT_KILL));
         assert_eq!(keys(&CLIENT_KILL, &words("client kill x")), [b""; 0]);
     }
 }

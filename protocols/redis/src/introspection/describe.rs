@@ -1,7 +1,7 @@
 //! One command as COMMAND INFO and COMMAND DOCS show it.
 
 use kevy_resp::Frame;
-use kevy_rt::{ArgInfo, CommandInfo};
+use kevy_rt::{ArgInfo, ArgKind, CommandInfo, KeySpec, LastKey};
 
 use super::catalogue::{
     Named, Verb, arity, categories, first_last_step, flags, full_name, key_flags, tips,
@@ -68,34 +68,52 @@ fn container_info(name: &str, subcommands: Vec<Frame>) -> Frame {
 /// Where its keys are, in the words of key specifications: one for all, or one for each if it does
 /// different things with them.
 fn key_specs(command: &CommandInfo) -> Vec<Frame> {
-    let (first, last, step) = first_last_step(command);
     let flags = key_flags(command);
-    match flags.as_slice() {
-        _ if first == 0 => Vec::new(),
-        [flags] => {
-            let last = if last < 0 { last } else { last - first };
-            vec![key_spec(flags, first, last, step)]
-        }
-        flags => {
-            let places = (0..).map(|index| first + index * step);
-            flags.iter().zip(places).map(|(flags, at)| key_spec(flags, at, 0, 1)).collect()
+    let (first, last, step) = first_last_step(command);
+    let is_listed = command.route.keys().all(|spec| matches!(spec, KeySpec::At(_)));
+    if is_listed && first > 0 && flags.len() == 1 {
+        return vec![key_spec(&flags[0], first, range(last - first, step))];
+    }
+    let mut specs = Vec::new();
+    for (index, spec) in command.route.keys().enumerate() {
+        let flags = flags[index.min(flags.len() - 1)].as_slice();
+        match spec {
+            KeySpec::At(at) => specs.push(key_spec(flags, at.into(), range(0, 1))),
+            KeySpec::Range(keys) => match keys.last {
+                LastKey::At(last) => {
+                    let first = i64::from(keys.first);
+                    let last = i64::from(last);
+                    let last = if last < 0 { last } else { last - first };
+                    specs.push(key_spec(flags, first, range(last, keys.step.into())));
+                }
+                LastKey::Counted(at) => {
+                    let spec = [("keynumidx", 0), ("firstkey", 1), ("keystep", keys.step.into())];
+                    specs.push(key_spec(flags, at.into(), ("keynum", Frame::map(spec))));
+                }
+            },
+            // No words say what a function finds.
+            KeySpec::Found(_) => {}
         }
     }
+    specs
 }
 
-/// `last` counts from the first one.
-fn key_spec(flags: &[&'static str], first: i64, last: i64, step: i64) -> Frame {
-    let range = [("lastkey", last), ("keystep", step), ("limit", 0)];
+/// Keys from where the search began; `last` counts from the first one.
+fn range(last: i64, step: i64) -> (&'static str, Frame) {
+    ("range", Frame::map([("lastkey", last), ("keystep", step), ("limit", 0)]))
+}
+
+fn key_spec(flags: &[&'static str], begin: i64, (kind, found): (&'static str, Frame)) -> Frame {
     Frame::map([
         ("flags", statuses(flags.iter().copied().map(String::from))),
         (
             "begin_search",
             Frame::map([
                 ("type", Frame::text("index")),
-                ("spec", Frame::map([("index", Frame::Integer(first))])),
+                ("spec", Frame::map([("index", Frame::Integer(begin))])),
             ]),
         ),
-        ("find_keys", Frame::map([("type", Frame::text("range")), ("spec", Frame::map(range))])),
+        ("find_keys", Frame::map([("type", Frame::text(kind)), ("spec", found)])),
     ])
 }
 
@@ -130,8 +148,8 @@ fn command_docs(command: &CommandInfo) -> Vec<(Frame, Frame)> {
         docs.extend(command.fact("replaced_by").map(|by| (text("replaced_by"), text(by))));
     }
     if !command.arguments.is_empty() {
-        let arguments = command.arguments.iter().map(argument).collect();
-        docs.push((text("arguments"), Frame::Array(arguments)));
+        let arguments = Frame::Array(arguments(command.arguments, &mut KeyPlaces::of(command)));
+        docs.push((text("arguments"), arguments));
     }
     docs
 }
@@ -145,50 +163,74 @@ fn container_docs(name: &str, subcommands: &[&'static CommandInfo]) -> Vec<(Fram
     docs
 }
 
-/// An argument by what its handler's parameter says.
-fn argument(argument: &ArgInfo) -> Frame {
-    let has = |word: &str| argument.kind.contains(word);
-    let kind = match () {
-        () if has("Key") => "key",
-        () if has("bool") => "pure-token",
-        () if has("[") => "string",
-        () if ["u8", "u16", "u32", "u64", "usize", "i8", "i16", "i32", "i64"]
-            .iter()
-            .any(|integer| is_word(argument.kind, integer)) =>
-        {
-            "integer"
+/// Which key specification the next key argument belongs to.
+struct KeyPlaces {
+    next: i64,
+    last: i64,
+}
+
+impl KeyPlaces {
+    fn of(command: &CommandInfo) -> Self {
+        KeyPlaces { next: 0, last: (key_specs(command).len() as i64 - 1).max(0) }
+    }
+
+    fn next(&mut self) -> i64 {
+        let place = self.next.min(self.last);
+        self.next += 1;
+        place
+    }
+}
+
+/// Arguments as they are told; those that may come in any order stand among the others.
+fn arguments(declared: &[ArgInfo], keys: &mut KeyPlaces) -> Vec<Frame> {
+    let mut told = Vec::new();
+    for argument in declared {
+        match argument.kind {
+            ArgKind::Options(options) if argument.token.is_none() => {
+                told.extend(arguments(options, keys));
+            }
+            _ => told.push(self::argument(argument, keys)),
         }
-        () if has("f64") => "double",
-        () => "string",
+    }
+    told
+}
+
+fn argument(argument: &ArgInfo, keys: &mut KeyPlaces) -> Frame {
+    let (kind, parts): (_, &[ArgInfo]) = match argument.kind {
+        ArgKind::Key => ("key", &[]),
+        ArgKind::Text => ("string", &[]),
+        ArgKind::Pattern => ("pattern", &[]),
+        ArgKind::Integer => ("integer", &[]),
+        ArgKind::Float => ("double", &[]),
+        ArgKind::UnixTime => ("unix-time", &[]),
+        ArgKind::Token => ("pure-token", &[]),
+        ArgKind::OneOf(parts) => ("oneof", parts),
+        ArgKind::Block(parts) | ArgKind::Options(parts) => ("block", parts),
     };
-    let mut fields = vec![
-        (text("name"), text(argument.name.trim_start_matches('_').replace('_', "-"))),
-        (text("type"), text(kind)),
-    ];
+    let mut fields = vec![(text("name"), text(argument.name)), (text("type"), text(kind))];
     if kind == "key" {
-        fields.push((text("key_spec_index"), Frame::Integer(0)));
+        fields.push((text("key_spec_index"), Frame::Integer(keys.next())));
     }
     fields.extend(argument.token.map(|token| (text("token"), text(token))));
-    let is_rest = has("Rest");
-    let needs_one = is_rest && argument.kind.contains(|digit: char| digit.is_ascii_digit());
-    let is_optional = has("Option") || has("bool") || (is_rest && !needs_one);
-    let flags = [(is_optional, "optional"), (is_rest, "multiple")];
+    let flags = [
+        (argument.is_optional, "optional"),
+        (argument.is_multiple, "multiple"),
+        (argument.repeats_token, "multiple_token"),
+    ];
     let flags: Vec<String> =
         flags.into_iter().filter(|(is, _)| *is).map(|(_, flag)| flag.into()).collect();
     if !flags.is_empty() {
         fields.push((text("flags"), statuses(flags)));
     }
+    if !parts.is_empty() {
+        fields.push((text("arguments"), Frame::Array(arguments(parts, keys))));
+    }
     Frame::Map(fields)
-}
-
-/// Whether a word stands in a type, as a word of its own.
-fn is_word(kind: &str, word: &str) -> bool {
-    kind.split(|letter: char| !letter.is_ascii_alphanumeric()).any(|part| part == word)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::catalogue::tests::{CLIENT_KILL, GET, MSET, RENAME};
+    use super::super::catalogue::tests::{CLIENT_KILL, GET, MSET, RENAME, STORE_COUNTED};
     use super::*;
 
     fn entries(frame: &Frame) -> Vec<(String, Frame)> {
@@ -213,8 +255,17 @@ mod tests {
     fn keys_that_differ_have_a_specification_each() {
         assert_eq!(key_specs(&MSET).len(), 1);
         let specs = key_specs(&RENAME);
-        let expected =
-            [key_spec(&["RW", "access", "delete"], 1, 0, 1), key_spec(&["OW", "update"], 2, 0, 1)];
+        let expected = [
+            key_spec(&["RW", "access", "delete"], 1, range(0, 1)),
+            key_spec(&["OW", "update"], 2, range(0, 1)),
+        ];
+        assert_eq!(specs, expected);
+        let specs = key_specs(&STORE_COUNTED);
+        let counted = Frame::map([("keynumidx", 0), ("firstkey", 1), ("keystep", 1)]);
+        let expected = [
+            key_spec(&["OW", "update"], 1, range(0, 1)),
+            key_spec(&["RO", "access"], 2, ("keynum", counted)),
+        ];
         assert_eq!(specs, expected);
     }
 
@@ -245,28 +296,50 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_told_by_their_types() {
-        let shown = |kind, token| {
-            let shown = entries(&argument(&ArgInfo { name: "_an_arg", kind, token }));
-            let find = |name: &str| {
-                shown.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
-            };
-            assert_eq!(find("name"), Some(text("an-arg")));
-            let flags = match find("flags") {
-                Some(Frame::Set(flags)) => flags.len(),
-                _ => 0,
-            };
-            (find("type"), flags)
+    fn arguments_are_told_by_what_they_are() {
+        const WORDS: &[ArgInfo] = &[ArgInfo::token("nx", "NX"), ArgInfo::token("xx", "XX")];
+        const OPTIONS: &[ArgInfo] = &[
+            ArgInfo::needed("condition", ArgKind::OneOf(WORDS)).or_none(),
+            ArgInfo {
+                is_multiple: true,
+                repeats_token: true,
+                token: Some("GET"),
+                ..ArgInfo::needed("pattern", ArgKind::Pattern)
+            },
+        ];
+        let declared = [
+            ArgInfo::needed("key", ArgKind::Key),
+            ArgInfo::needed("options", ArgKind::Options(OPTIONS)).or_none(),
+            ArgInfo::needed("other-key", ArgKind::Key),
+        ];
+        let told = arguments(&declared, &mut KeyPlaces { next: 0, last: 1 });
+        let map = |fields: Vec<(&str, Frame)>| {
+            Frame::Map(fields.into_iter().map(|(name, value)| (text(name), value)).collect())
         };
-        for (kind, token, expected, flags) in [
-            ("& [u8]", None, "string", 0),
-            ("Option < u64 >", Some("EX"), "integer", 1),
-            ("bool", Some("NX"), "pure-token", 1),
-            ("f64", None, "double", 0),
-            ("Rest < '_ >", None, "string", 2),
-            ("Rest < '_ , 1 >", None, "string", 1),
-        ] {
-            assert_eq!(shown(kind, token), (Some(text(expected)), flags), "{kind}");
-        }
+        let flags = |flags: &[&str]| ("flags", statuses(flags.iter().map(ToString::to_string)));
+        let word = |name, token| {
+            map(vec![("name", text(name)), ("type", text("pure-token")), ("token", text(token))])
+        };
+        let key = |name, place| {
+            let place = ("key_spec_index", Frame::Integer(place));
+            map(vec![("name", text(name)), ("type", text("key")), place])
+        };
+        let expected = [
+            key("key", 0),
+            map(vec![
+                ("name", text("condition")),
+                ("type", text("oneof")),
+                flags(&["optional"]),
+                ("arguments", Frame::Array(vec![word("nx", "NX"), word("xx", "XX")])),
+            ]),
+            map(vec![
+                ("name", text("pattern")),
+                ("type", text("pattern")),
+                ("token", text("GET")),
+                flags(&["multiple", "multiple_token"]),
+            ]),
+            key("other-key", 1),
+        ];
+        assert_eq!(told, expected);
     }
 }
