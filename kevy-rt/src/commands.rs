@@ -6,7 +6,7 @@
 
 use std::any::{Any, TypeId};
 
-use crate::args::{Args, Key, MANY, parse_integer};
+use crate::args::{Args, Key, parse_integer};
 use crate::cx::Cx;
 use crate::gather::{PartOut, Plan};
 use crate::hash::KeyHasher;
@@ -241,7 +241,7 @@ pub struct CommandInfo {
     pub doc: &'static str,
     /// Fewest arguments, verb (both words of a subcommand) included.
     pub min: usize,
-    /// Most arguments, or [`MANY`].
+    /// Most arguments, or [`MANY`](crate::MANY).
     pub max: usize,
     /// Where it runs.
     pub route: Route,
