@@ -11,7 +11,7 @@ use syn::{
     PatType, ReturnType, Signature, Type, TypeReference, parse_quote,
 };
 
-use crate::argument::{Argument, Marks, last_bound, last_word};
+use crate::argument::{Argument, Marks, last_word};
 use crate::attr::{CommandAttr, Keys, Route, SetAttr};
 use crate::errors::Errors;
 

@@ -28,7 +28,8 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 use syn::{Ident, ItemImpl, Type};
 
-use crate::ast::{Command, Set, last_bound};
+use crate::argument::last_bound;
+use crate::ast::{Command, Set};
 use crate::attr::Route;
 
 /// The block, and its set.

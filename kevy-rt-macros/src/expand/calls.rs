@@ -6,7 +6,8 @@ use syn::spanned::Spanned;
 
 use super::Writer;
 use super::arguments::argument;
-use crate::ast::{Role, last_bound};
+use crate::argument::last_bound;
+use crate::ast::Role;
 use crate::attr::Route;
 
 impl Writer<'_> {
