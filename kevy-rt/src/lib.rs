@@ -37,6 +37,7 @@
 //! - [`Cx`], [`Server`], [`Process`]: what a handler may ask of the runtime.
 //! - [`Limits`], [`Metrics`]: bounds and counters. [`metrics!`]: counters of one's own; [`Scrape`]: all
 //!   of them, in one form.
+//! - [`reference`](mod@reference): what the commands are, written out.
 //! - [`free_later`]: a thread for what takes long to drop.
 //! - [`sim`]: the same server on one thread, from a seed, with a clock that a test turns.
 
@@ -58,6 +59,7 @@ mod offload;
 mod pool;
 mod reactor;
 mod reaper;
+pub mod reference;
 mod reply_queue;
 mod runtime;
 mod shard;

@@ -41,6 +41,8 @@ pub enum Refusal {
     Syntax,
     /// Too few arguments, or too many, for the command of this name.
     Arity(&'static str),
+    /// More arguments than a command takes of which some may be missing.
+    TooMany,
     /// An argument that has to be an integer, and of this range, isn't.
     NotAnInteger,
     /// An argument that has to be a float isn't.

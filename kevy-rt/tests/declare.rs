@@ -786,7 +786,8 @@ const SCRIPT: &[(&str, &str)] = &[
     ("one left", "Left 0 None "),
     ("one never left ex 1 never 7", "Left 3 Some(7) "),
     ("one 7", "!Syntax "),
-    ("one left 7 8", "!Syntax "),
+    ("one left 7 8", "!TooMany "),
+    ("slice b 1 2 3", "!TooMany "),
     // Keys that are counted.
     ("set_all d 4 e 55 f 666", "ok "),
     ("counted_keys 10 3 d e f", "3: 3010 3020 3030 ; "),

@@ -10,6 +10,7 @@ mod pid_file;
 mod usage;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use kevy_http::{Http, Status};
@@ -39,6 +40,11 @@ fn main() -> ExitCode {
         print!("{text}");
         return ExitCode::SUCCESS;
     }
+    if let [option, directory] = arguments.as_slice()
+        && option == "--reference"
+    {
+        return write_reference(Path::new(directory));
+    }
     let config = match configure(arguments) {
         Ok(config) => config,
         Err(complaint) => {
@@ -53,6 +59,17 @@ fn main() -> ExitCode {
             if config.log_file().is_some() {
                 eprintln!("{complaint}");
             }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes what the commands are into a directory.
+fn write_reference(directory: &Path) -> ExitCode {
+    match kevy_redis::reference().write(directory, "redis") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Can't write the reference to {}: {error}", directory.display());
             ExitCode::FAILURE
         }
     }

@@ -29,7 +29,8 @@ impl Writer<'_> {
             }
             _ => {
                 let words = self.command.words();
-                let (take, done) = (self.take(0..self.command.args.len()), done());
+                let take = self.take(0..self.command.args.len());
+                let done = done(&self.command.args);
                 let body = quote! {
                     let cursor = &mut ::kevy_rt::Cursor::new(args, #words);
                     #take
@@ -54,7 +55,8 @@ impl Writer<'_> {
     fn parse_key(&self, keys: &Keys) -> TokenStream {
         let split = self.command.split(keys);
         let (first, step) = (keys.first.value as usize, keys.step.value as usize);
-        let (before, done) = (self.before_keys(keys, &split), done());
+        let before = self.before_keys(keys, &split);
+        let done = done(&self.command.args[split.after.clone()]);
         let per_key = self.take(split.per_key.clone());
         let behind = (!split.after.is_empty()).then(|| {
             let take = self.take(split.after.clone());
@@ -269,17 +271,26 @@ fn take_options<'a>(
     }
 }
 
-/// Refuses what is left.
-fn done() -> TokenStream {
-    let syntax = syntax();
-    quote!(if !cursor.is_done() { #syntax })
+/// Refuses what is left behind these arguments.
+fn done(args: &[Argument]) -> TokenStream {
+    let refusal = match args.last() {
+        // The next word is no option.
+        Some(last) if last.is_option() => quote!(Syntax),
+        _ => quote!(TooMany),
+    };
+    let refuse = refuse(&refusal);
+    quote!(if !cursor.is_done() { #refuse })
 }
 
 /// Leaves the parser: the request doesn't fit the grammar.
 pub(super) fn syntax() -> TokenStream {
+    refuse(&quote!(Syntax))
+}
+
+fn refuse(refusal: &TokenStream) -> TokenStream {
     quote! {
         return ::core::result::Result::Err(
-            ::core::convert::From::from(::kevy_rt::Refusal::Syntax),
+            ::core::convert::From::from(::kevy_rt::Refusal::#refusal),
         );
     }
 }

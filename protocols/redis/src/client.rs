@@ -4,7 +4,7 @@ mod filter;
 mod line;
 
 use kevy_resp::{Error, Frame, Resp, Status, Verbatim};
-use kevy_rt::{Close, Cx, Reply, ReplyMode, Rest, commands};
+use kevy_rt::{Arg, Close, Cx, Reply, ReplyMode, Rest, commands};
 
 use crate::connection::{is_plain, set_name};
 use crate::help::help;
@@ -179,9 +179,8 @@ impl Client {
         complexity = "O(1)",
         flags(admin, noscript, loading, stale)
     )]
-    fn no_evict(session: &mut Session, enabled: &[u8]) -> Result<(), Error> {
-        session.is_kept = is_on(enabled)?;
-        Ok(())
+    fn no_evict(session: &mut Session, enabled: Switch) {
+        session.is_kept = enabled == Switch::On;
     }
 
     /// Controls whether commands sent by the client affect the LRU/LFU of accessed keys.
@@ -193,9 +192,8 @@ impl Client {
         complexity = "O(1)",
         flags(noscript, loading, stale)
     )]
-    fn no_touch(session: &mut Session, enabled: &[u8]) -> Result<(), Error> {
-        session.is_unnoticed = is_on(enabled)?;
-        Ok(())
+    fn no_touch(session: &mut Session, enabled: Switch) {
+        session.is_unnoticed = enabled == Switch::On;
     }
 
     /// Instruct the server whether to reply to commands
@@ -207,17 +205,16 @@ impl Client {
         complexity = "O(1)",
         flags(noscript, loading, stale)
     )]
-    fn reply(session: &mut Session, reply: &mut Reply<'_, Resp>, on_off_skip: &[u8]) {
-        match on_off_skip.to_ascii_lowercase().as_slice() {
-            b"on" => {
+    fn reply(session: &mut Session, reply: &mut Reply<'_, Resp>, on_off_skip: Replying) {
+        match on_off_skip {
+            Replying::On => {
                 session.reply = ReplyMode::On;
                 reply.put(Status::OK);
             }
-            b"off" => session.reply = ReplyMode::Off,
+            Replying::Off => session.reply = ReplyMode::Off,
             // Where there are no replies there is none to skip.
-            b"skip" if session.reply == ReplyMode::Off => {}
-            b"skip" => session.reply = ReplyMode::SkipNext,
-            _ => reply.put(Error::SYNTAX),
+            Replying::Skip if session.reply == ReplyMode::Off => {}
+            Replying::Skip => session.reply = ReplyMode::SkipNext,
         }
     }
 
@@ -230,8 +227,8 @@ impl Client {
         complexity = "O(1)",
         flags(loading, stale)
     )]
-    fn help() -> Frame {
-        help("CLIENT", HELP)
+    fn help(cx: &Cx<'_>) -> Frame {
+        help(cx, "CLIENT", HELP)
     }
 }
 
@@ -302,10 +299,17 @@ fn count(parts: impl Iterator<Item = Result<Killed, Error>>) -> Result<Frame, Er
     }
 }
 
-fn is_on(word: &[u8]) -> Result<bool, Error> {
-    match word.to_ascii_lowercase().as_slice() {
-        b"on" => Ok(true),
-        b"off" => Ok(false),
-        _ => Err(Error::SYNTAX),
-    }
+/// Whether something is to be.
+#[derive(Arg, Clone, Copy, Debug, PartialEq, Eq)]
+enum Switch {
+    On,
+    Off,
+}
+
+/// What is to become of replies.
+#[derive(Arg, Clone, Copy, Debug, PartialEq, Eq)]
+enum Replying {
+    On,
+    Off,
+    Skip,
 }

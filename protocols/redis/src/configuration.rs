@@ -81,8 +81,8 @@ impl Configuration {
         complexity = "O(1)",
         flags(loading, stale)
     )]
-    fn help() -> Frame {
-        help("CONFIG", HELP)
+    fn help(cx: &Cx<'_>) -> Frame {
+        help(cx, "CONFIG", HELP)
     }
 }
 

@@ -126,10 +126,8 @@ impl Connection {
         config: &Config,
         username_or_password: &[u8],
         password: Option<&[u8]>,
-        further: Rest<'_>,
     ) -> Result<(), Error> {
         match password {
-            _ if !further.is_empty() => Err(Error::SYNTAX),
             Some(password) => log_in(session, config, username_or_password, password),
             None if config.password().is_none() => {
                 // Whoever connected while there was one need not know it any more.

@@ -6,6 +6,9 @@ mod describe;
 use kevy_resp::{Error, Frame, Map, Resp};
 use kevy_rt::{CommandInfo, Cx, Rest, commands};
 
+pub(crate) use self::catalogue::is_hidden;
+#[cfg(test)]
+pub(crate) use self::catalogue::tests as testing;
 use self::catalogue::{Catalogue, Named, Verb, categories, full_name, has_keys, key_flags, keys};
 use crate::config::Config;
 use crate::glob;
@@ -149,8 +152,8 @@ impl Introspection {
         flags(loading, stale),
         meta(categories = "connection")
     )]
-    fn help() -> Frame {
-        help("COMMAND", HELP)
+    fn help(cx: &Cx<'_>) -> Frame {
+        help(cx, "COMMAND", HELP)
     }
 }
 

@@ -45,6 +45,7 @@ pub mod transactions;
 
 #[doc(hidden)]
 pub use kevy_resp::Resp;
+use kevy_rt::reference::Reference;
 
 /// Declares a server of all sets of this crate over [`store::Store`], with further ports behind
 /// theirs:
@@ -88,4 +89,9 @@ macro_rules! redis_server {
 redis_server! {
     /// The Redis server: all sets of this crate over one wire.
     pub Redis
+}
+
+/// The commands of the Redis server as its clients are told of them, written out.
+pub fn reference() -> Reference {
+    Reference::of::<Redis>(0).without(introspection::is_hidden)
 }

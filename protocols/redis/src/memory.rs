@@ -124,8 +124,8 @@ impl ServerMemory {
         complexity = "O(1)",
         flags(loading, stale)
     )]
-    fn help() -> Frame {
-        help("MEMORY", HELP)
+    fn help(cx: &Cx<'_>) -> Frame {
+        help(cx, "MEMORY", HELP)
     }
 }
 

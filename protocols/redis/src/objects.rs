@@ -82,8 +82,8 @@ impl Objects {
         complexity = "O(1)",
         flags(loading, stale)
     )]
-    fn help() -> Frame {
-        help("OBJECT", HELP)
+    fn help(cx: &Cx<'_>) -> Frame {
+        help(cx, "OBJECT", HELP)
     }
 }
 

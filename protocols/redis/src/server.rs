@@ -81,8 +81,8 @@ impl Server {
         complexity = "O(1)",
         flags(loading, stale)
     )]
-    fn module_help() -> Frame {
-        help("MODULE", &["LIST", "    Return a list of loaded modules."])
+    fn module_help(cx: &Cx<'_>) -> Frame {
+        help(cx, "MODULE", &["LIST", "    Return a list of loaded modules."])
     }
 
     /// Provides info about Redis Cluster node state

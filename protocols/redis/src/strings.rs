@@ -160,7 +160,12 @@ impl Strings {
         flags(write, denyoom),
         meta(key_flags = "OW,update")
     )]
-    fn setex(db: &mut Db, key: Key<'_>, seconds: &[u8], value: Value<'_>) -> Result<Status, Error> {
+    fn setex(
+        db: &mut Db,
+        key: Key<'_>,
+        #[arg(kind = integer)] seconds: &[u8],
+        value: Value<'_>,
+    ) -> Result<Status, Error> {
         let expires_ms = expires_ms(seconds, Unit::Seconds, db.now_ms(), "setex")?;
         db.set(key, value, Form::Whole.tag(), Expiry::At(expires_ms));
         Ok(Status::OK)
@@ -179,7 +184,7 @@ impl Strings {
     fn psetex(
         db: &mut Db,
         key: Key<'_>,
-        milliseconds: &[u8],
+        #[arg(kind = integer)] milliseconds: &[u8],
         value: Value<'_>,
     ) -> Result<Status, Error> {
         let expires_ms = expires_ms(milliseconds, Unit::Millis, db.now_ms(), "psetex")?;
@@ -393,7 +398,11 @@ impl Strings {
         flags(write, denyoom, fast),
         meta(key_flags = "RW,access,update")
     )]
-    fn incrbyfloat(db: &mut Db, key: Key<'_>, increment: &[u8]) -> Result<String, Error> {
+    fn incrbyfloat(
+        db: &mut Db,
+        key: Key<'_>,
+        #[arg(kind = float)] increment: &[u8],
+    ) -> Result<String, Error> {
         add_float(&mut db.entry(key), increment)
     }
 }

@@ -72,7 +72,7 @@ impl From<Refusal> for Error {
     #[cold]
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Syntax => Error::SYNTAX,
+            Refusal::Syntax | Refusal::TooMany => Error::SYNTAX,
             // What should have run the queue says that it is gone.
             Refusal::Arity("EXEC") => Error::new(
                 "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' \

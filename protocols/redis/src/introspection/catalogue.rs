@@ -3,8 +3,10 @@
 use kevy_resp::Resp;
 use kevy_rt::{Args, CommandInfo, Cx, KeyRange, KeySpec, LastKey, Queueing, Span};
 
-/// A flag of commands that clients are not told of.
-const HIDDEN: &str = "hidden";
+/// Whether clients are not told of it.
+pub(crate) fn is_hidden(command: &CommandInfo) -> bool {
+    command.has_flag("hidden")
+}
 
 /// A verb: a command, a container of subcommands, or both.
 #[derive(Clone, Debug)]
@@ -34,7 +36,7 @@ impl Catalogue {
 
     fn new(commands: impl Iterator<Item = &'static CommandInfo>) -> Self {
         let mut verbs: Vec<Verb> = Vec::new();
-        for command in commands.filter(|command| !command.has_flag(HIDDEN)) {
+        for command in commands.filter(|command| !is_hidden(command)) {
             let name = command.verb().to_ascii_lowercase();
             let at = verbs.iter().position(|verb| verb.name == name).unwrap_or_else(|| {
                 verbs.push(Verb { name, command: None, subcommands: Vec::new() });
@@ -212,7 +214,7 @@ pub(super) fn tips(command: &CommandInfo) -> Vec<&'static str> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use kevy_rt::{ArgInfo, ArgKind, MANY, Route};
 
     use super::*;
@@ -254,7 +256,7 @@ pub(super) mod tests {
         ..GET
     };
 
-    const CLIENT_ID: CommandInfo =
+    pub(crate) const CLIENT_ID: CommandInfo =
         CommandInfo { name: "CLIENT ID", route: Route::Local, ..CLIENT_KILL };
 
     const POST: CommandInfo = CommandInfo { name: "POST", flags: &["hidden"], ..CLIENT_KILL };
