@@ -49,7 +49,7 @@ impl From<Refusal> for Error {
     #[cold]
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Arity(_) => Error::UNKNOWN,
+            Refusal::Arity(_) | Refusal::TooMany => Error::UNKNOWN,
             Refusal::NoRoom => Error::NO_ROOM,
             Refusal::TooManyConnections => Error("ERROR Too many open connections"),
             Refusal::Overloaded => Error("SERVER_ERROR the server has more to do than it takes on"),
