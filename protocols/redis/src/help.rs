@@ -1,6 +1,6 @@
 //! The replies of HELP subcommands.
 
-use kevy_resp::Frame;
+use kevy_resp::{Frame, Resp};
 use kevy_rt::{CommandInfo, Cx, reference};
 
 use crate::introspection::is_hidden;
@@ -8,7 +8,7 @@ use crate::introspection::is_hidden;
 /// What Redis says of a verb's subcommands, in its own words and order, and what the declarations say
 /// of all others. A heading comes before, HELP itself at the end.
 pub(crate) fn help(cx: &Cx<'_>, verb: &'static str, lines: &'static [&'static str]) -> Frame {
-    let others = cx.server().commands().map(|(command, _)| command);
+    let others = cx.server().commands_over::<Resp>().map(|(command, _)| command);
     let others = others.filter(|command| command.verb() == verb && !is_hidden(command));
     frame(verb, lines, others)
 }
