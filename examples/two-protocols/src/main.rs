@@ -131,3 +131,60 @@ fn main() -> Result<(), kevy_rt::Error> {
         .start()?
         .join()
 }
+
+#[cfg(test)]
+mod tests {
+    use kevy_rt::sim::Simulation;
+
+    use super::*;
+
+    #[test]
+    fn what_one_protocol_writes_the_other_reads() {
+        for shards in [1, 2, 5] {
+            let settings = Settings::from(Config::default());
+            let mut server = Simulation::<Server>::new(&settings, shards, 1);
+            let (redis, memcached) = (server.connect(0), server.connect(1));
+            let mut calls = |steps: &[(usize, &str, &str)]| {
+                for (port, request, reply) in steps {
+                    let client = if *port == 0 { redis } else { memcached };
+                    let said = server.call(client, request.as_bytes());
+                    let said = String::from_utf8_lossy(&said).into_owned();
+                    assert_eq!(said, *reply, "{request} on {shards} shards");
+                }
+            };
+            calls(&[
+                (0, "MSET a 1 b two\r\n", "+OK\r\n"),
+                (1, "get a b c\r\n", "VALUE a 0 1\r\n1\r\nVALUE b 0 3\r\ntwo\r\nEND\r\n"),
+                (1, "set c 7 100 5\r\nthree\r\n", "STORED\r\n"),
+                (0, "MGET a b c\r\n", "*3\r\n$1\r\n1\r\n$3\r\ntwo\r\n$5\r\nthree\r\n"),
+                (0, "TTL c\r\n", ":100\r\n"),
+                // Flags go with the value, and with the value they are overwritten.
+                (0, "RENAME c d\r\n", "+OK\r\n"),
+                (1, "get d\r\n", "VALUE d 7 5\r\nthree\r\nEND\r\n"),
+                (0, "APPEND d !\r\n", ":6\r\n"),
+                (1, "get d\r\n", "VALUE d 0 6\r\nthree!\r\nEND\r\n"),
+                (1, "incr a 41\r\n", "42\r\n"),
+                (0, "INCR a\r\n", ":43\r\n"),
+                (1, "flush_all\r\n", "OK\r\n"),
+                (0, "DBSIZE\r\n", ":0\r\n"),
+            ]);
+        }
+    }
+
+    #[test]
+    fn a_unique_number_stands_for_what_redis_has_written() {
+        let settings = Settings::from(Config::default());
+        let mut server = Simulation::<Server>::new(&settings, 2, 1);
+        let (redis, memcached) = (server.connect(0), server.connect(1));
+        server.call(redis, b"SET a 1\r\n");
+        let said = server.call(memcached, b"gets a\r\n");
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let unique = said.split([' ', '\r']).nth(4).expect("a number").to_owned();
+        let cas = |value: u8| format!("cas a 0 0 1 {unique}\r\n{value}\r\n").into_bytes();
+        server.call(redis, b"SET a 2\r\n");
+        assert_eq!(server.call(memcached, &cas(3)), b"EXISTS\r\n");
+        server.call(redis, b"SET a 1\r\n");
+        assert_eq!(server.call(memcached, &cas(3)), b"STORED\r\n");
+        assert_eq!(server.call(redis, b"GET a\r\n"), b"$1\r\n3\r\n");
+    }
+}

@@ -224,7 +224,8 @@ impl<'a> Place<'a> {
         let words = unsafe { self.start.add(HEADER_BYTES) }.cast::<[u64; 2]>();
         // SAFETY: mapped, so initialised, if by zeros; aligned as a granule; no reference to extra
         // words lives.
-        unsafe { words.read() }.map(u64::from_le)
+        let [first, second] = unsafe { words.read() };
+        [u64::from_le(first), u64::from_le(second)]
     }
 
     /// Writes the extra words of a record that has some, or is to have them.
@@ -234,7 +235,7 @@ impl<'a> Place<'a> {
         let words = unsafe { self.start.add(HEADER_BYTES) }.cast::<[u64; 2]>();
         // SAFETY: mapped and aligned; no reference reaches into extra words, as whoever lends bytes
         // of a record leaves them out; a space is not `Sync`, so no other thread reads meanwhile.
-        unsafe { words.write(extra.map(u64::to_le)) }
+        unsafe { words.write([extra[0].to_le(), extra[1].to_le()]) }
     }
 
     /// `len` bytes from `at` on, none of which belong to a header or to extra words.

@@ -1,6 +1,6 @@
 //! The classic commands.
 
-use kevy_rt::{Arg, Cursor, Encode, Key, Reply, Value, commands};
+use kevy_rt::{ATTACH_BYTES, Arg, Cursor, Encode, Key, Reply, Value, commands};
 
 use crate::Text;
 use crate::error::Error;
@@ -293,19 +293,48 @@ impl Encode<Text> for Found<'_> {
         let Found { key, value, flags, cas } = self;
         let mut number = itoa::Buffer::new();
         let out = reply.out();
+        out.buffer().reserve(HEAD_BYTES + key.len() + value.len().min(ATTACH_BYTES));
         out.extend(b"VALUE ");
         out.extend(key);
-        out.extend(b" ");
-        out.extend(number.format(flags).as_bytes());
-        out.extend(b" ");
-        out.extend(number.format(value.len()).as_bytes());
+        let mut head = Head::default();
+        head.number(if flags == 0 { "0" } else { number.format(flags) });
+        head.number(number.format(value.len()));
         if let Some(cas) = cas {
-            out.extend(b" ");
-            out.extend(number.format(cas).as_bytes());
+            head.number(number.format(cas));
         }
-        out.extend(b"\r\n");
+        out.extend(head.end());
         out.value(value);
         out.extend(b"\r\n");
+    }
+}
+
+/// What a value's reply has beside key and value, at most.
+const HEAD_BYTES: usize = 64;
+
+/// The end of a value's first line, put together before it is written.
+struct Head {
+    bytes: [u8; HEAD_BYTES],
+    len: usize,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Head { bytes: [b' '; HEAD_BYTES], len: 0 }
+    }
+}
+
+impl Head {
+    #[inline]
+    fn number(&mut self, digits: &str) {
+        let at = self.len + 1;
+        self.len = at + digits.len();
+        self.bytes[at..self.len].copy_from_slice(digits.as_bytes());
+    }
+
+    #[inline]
+    fn end(&mut self) -> &[u8] {
+        self.bytes[self.len..self.len + 2].copy_from_slice(b"\r\n");
+        &self.bytes[..self.len + 2]
     }
 }
 

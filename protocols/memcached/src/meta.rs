@@ -224,9 +224,9 @@ fn get<S: Items>(
     let now_ms = entry.now_ms();
     let is_there = entry.record().and_then(Item::of).is_some();
     let is_new = !is_there && !entry.exists() && wanted.vivifies.is_some();
-    if let (true, Some(seconds)) = (is_new, wanted.vivifies) {
+    if is_new {
         let empty = Value::Slice(b"");
-        storing::put(cache, &mut entry, empty, expiry(seconds, now_ms), ItemMeta::default());
+        storing::put(cache, &mut entry, empty, Expiry::Never, ItemMeta::default());
     } else if !is_there {
         let counters = &cache.counters;
         match wanted.ttl {
@@ -255,6 +255,9 @@ fn get<S: Items>(
         let Some(item) = entry.record().and_then(Item::of) else { return };
         match flag.first() {
             Some(b'T') => entry.set_expiry(expiry(wanted.ttl.unwrap_or_default(), now_ms)),
+            Some(b'N') if is_new => {
+                entry.set_expiry(expiry(wanted.vivifies.unwrap_or_default(), now_ms));
+            }
             Some(b'R') => {
                 let (left_s, limit) = (item.left_s(now_ms), wanted.recaches.unwrap_or_default());
                 let is_due = match expiry(limit, now_ms) {

@@ -105,7 +105,7 @@ fn store_fitting<T: kevy_keyspace::Object>(
     draft: &Draft<'_>,
 ) -> Stored {
     let state = if draft.is_binary { KEY_BINARY } else { 0 };
-    let mut meta = Meta { cas: 0, flags: draft.flags, state };
+    let meta = Meta { cas: 0, flags: draft.flags, state };
     let exists = entry.exists();
     let old = entry.record().and_then(Item::of);
     let old_cas = old.as_ref().map_or(0, |old| cache.cas(old));
@@ -131,7 +131,7 @@ fn store_fitting<T: kevy_keyspace::Object>(
             let mut whole = Vec::with_capacity(first.len() + second.len());
             whole.extend_from_slice(first.bytes());
             whole.extend_from_slice(second.bytes());
-            meta.flags = flags;
+            let meta = Meta { flags, ..Meta::default() };
             return put_vec(cache, entry, whole, Expiry::Keep, meta);
         }
         (Mode::Cas, None) => return Stored::NotFound,
