@@ -238,6 +238,8 @@ pub(crate) struct Conn {
     pub(crate) input: Input,
     pub(crate) queue: ReplyQueue,
     pub(crate) out: Out,
+    /// Messages that wait for the end of the reply that is leaving in pieces.
+    pub(crate) messages: Option<Box<Out>>,
     /// Bytes handed to the reactor and not yet reported sent; zero when no send is in flight.
     pub(crate) sending_bytes: usize,
     pub(crate) is_sending: bool,
@@ -273,10 +275,15 @@ impl Conn {
         self.out.len() + self.sending_bytes + self.queue.held_bytes()
     }
 
+    /// Bytes of messages that wait for the end of a reply.
+    pub(crate) fn message_bytes(&self) -> usize {
+        self.messages.as_ref().map_or(0, |messages| messages.len())
+    }
+
     /// Bytes of memory that it holds beside itself.
     pub(crate) fn held_memory(&self) -> usize {
         let queued = self.queued.as_ref().map_or(0, |queue| queue.bytes);
-        self.input.memory() + self.output_bytes() + queued
+        self.input.memory() + self.output_bytes() + self.message_bytes() + queued
     }
 
     /// Bytes of memory that it holds.
@@ -311,9 +318,23 @@ impl Conn {
         self.facts.close(how);
     }
 
-    /// Where a message is written that belongs to no request.
+    /// Where a message is written that belongs to no request: never within a reply.
     pub(crate) fn message_output(&mut self) -> &mut Out {
-        &mut self.out
+        if self.queue.is_within_stream() {
+            self.messages.get_or_insert_default()
+        } else {
+            &mut self.out
+        }
+    }
+
+    /// Lets messages leave that waited for the end of a reply.
+    pub(crate) fn release_messages(&mut self) {
+        if self.messages.is_some()
+            && !self.queue.is_within_stream()
+            && let Some(messages) = self.messages.take()
+        {
+            self.out.append(&messages);
+        }
     }
 
     pub(crate) fn view(&self) -> ConnView<'_> {

@@ -52,6 +52,7 @@ pub mod gather;
 mod hash;
 mod input;
 mod kept;
+mod later;
 mod limits;
 mod mesh;
 mod metrics;
@@ -62,10 +63,12 @@ mod reaper;
 pub mod reference;
 mod reply_queue;
 mod runtime;
+mod setting;
 mod shard;
 mod shared;
 pub mod sim;
 mod start;
+mod stream;
 mod sys;
 #[doc(hidden)]
 pub mod table;
@@ -103,7 +106,9 @@ pub use metrics::{
 pub use offload::Offload;
 pub use reaper::free_later;
 pub use runtime::{Builder, Error, Listen, Listening, Process, ReactorChoice, Runtime};
+pub use setting::{Setting, View};
 pub use shared::{ATTACH_BYTES, Mark, Out, Shared, Value};
+pub use stream::{Step, Streamed};
 pub use timers::TimerId;
 #[cfg(faults)]
 #[doc(hidden)]

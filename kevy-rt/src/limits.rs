@@ -29,6 +29,14 @@ pub struct Limits {
     /// Timers that each shard's handlers may have set. More: memory, and turns that run nothing
     /// else.
     pub timers: usize,
+    /// Requests of a shard's connections that may be open (with other shards, in transactions,
+    /// offloaded), from which on the server is overloaded: requests with keys, or for all shards
+    /// as one moment, are refused with [`Refusal::Overloaded`](crate::Refusal::Overloaded). Looked
+    /// at once in a turn. Zero for never: they wait, which slows their clients down.
+    pub overload_requests: usize,
+    /// Bytes that all connections may hold together, from which on the server is overloaded, likewise.
+    /// Below [`Limits::client_memory_bytes`], or connections are closed first. Zero for never.
+    pub overload_bytes: usize,
     /// Whether a request waits for the replies to all earlier ones of its connection that other
     /// shards owe. Off, a request to another shard overtakes them: its connection sees all that it
     /// sent before, but another one may see a later request of an unfinished pipeline first.
@@ -60,6 +68,8 @@ impl Default for Limits {
             client_memory_bytes: 4096 * MIB,
             idle_timeout: Duration::ZERO,
             timers: 64 * 1024,
+            overload_requests: 0,
+            overload_bytes: 0,
             strict_pipelines: false,
             drain_timeout: Duration::from_secs(10),
         }

@@ -22,6 +22,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use crate::conn::ConnHandle;
+use crate::later::Later;
 use crate::runtime::Process;
 use crate::shared::Out;
 use crate::wire::{Encode, Refusal, Reply, Scope, Wire};
@@ -67,18 +68,6 @@ impl<W: Wire, T: Encode<W> + Send + 'static> Encode<W> for Offload<T> {
         } else {
             (self.work)().encode(reply);
         }
-    }
-}
-
-/// How a reply comes that isn't there when its handler has returned.
-pub(crate) enum Later {
-    /// From the pool.
-    Job(Box<dyn Jobs>),
-}
-
-impl fmt::Debug for Later {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Later").finish_non_exhaustive()
     }
 }
 

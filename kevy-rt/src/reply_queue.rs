@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use crate::commands::MergeFn;
 use crate::gather::{PartOut, Plan};
 use crate::shared::{Mark, Out};
+use crate::stream::{Source, Stream, There};
 use crate::tx::fault::{self, Fault};
 
 /// Replies up to this size are held inside their slot: most of them are, and a slot stays within a
@@ -36,6 +37,8 @@ enum Slot {
     Muted,
     /// Parts are to come.
     Gathering(Box<Gather>),
+    /// Pieces are to come, and leave while they do.
+    Stream(Box<Stream>),
     /// The reply, small.
     Small(u8, [u8; INLINE_BYTES]),
     /// The reply, not small.
@@ -120,7 +123,11 @@ impl ReplyQueue {
     #[inline]
     pub(crate) fn finish(&mut self, number: u64, from: &Out, marks: (Mark, Mark), out: &mut Out) {
         let index = (number - self.head) as usize;
-        let muted = matches!(self.slots[index], Slot::Muted);
+        let muted = match &self.slots[index] {
+            Slot::Muted => true,
+            Slot::Stream(stream) => stream.is_muted,
+            _ => false,
+        };
         if index == 0 {
             if !muted {
                 out.copy(from, marks.0, marks.1);
@@ -155,6 +162,76 @@ impl ReplyQueue {
                 None
             }
         }
+    }
+
+    /// Request `number` is answered in pieces by this shard.
+    pub(crate) fn stream(&mut self, number: u64, source: Source, scope: u64) {
+        let slot = &mut self.slots[(number - self.head) as usize];
+        let is_muted = matches!(slot, Slot::Muted);
+        *slot = Slot::Stream(Box::new(Stream { source, scope, is_muted, has_begun: false }));
+    }
+
+    /// A piece of the reply to request `number` has come from another shard.
+    pub(crate) fn put_piece(&mut self, number: u64, from: There, piece: Box<Out>) {
+        let There { owner, stream, bytes } = from;
+        self.held_bytes += piece.len();
+        match &mut self.slots[(number - self.head) as usize] {
+            Slot::Stream(open) => {
+                if let Source::There { piece: place, is_asked, .. } = &mut open.source {
+                    (*place, *is_asked) = (Some(piece), false);
+                }
+            }
+            _ => {
+                let from = There { owner, stream, bytes };
+                let source = Source::There { from, piece: Some(piece), is_asked: false };
+                self.stream(number, source, 0);
+            }
+        }
+    }
+
+    /// Whether the first request is answered in pieces.
+    #[inline]
+    pub(crate) fn streams(&self) -> bool {
+        matches!(self.slots.front(), Some(Slot::Stream(_)))
+    }
+
+    /// Whether the output ends within a reply.
+    pub(crate) fn is_within_stream(&self) -> bool {
+        matches!(self.slots.front(), Some(Slot::Stream(stream)) if stream.has_begun)
+    }
+
+    /// The first request's, if it is answered in pieces.
+    pub(crate) fn first_stream(&mut self) -> Option<&mut Stream> {
+        match self.slots.front_mut() {
+            Some(Slot::Stream(stream)) => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// Takes the piece that is here of the first request's reply.
+    pub(crate) fn take_piece(&mut self) -> Option<Box<Out>> {
+        let Source::There { piece, .. } = &mut self.first_stream()?.source else { return None };
+        let piece = piece.take()?;
+        self.held_bytes -= piece.len();
+        Some(piece)
+    }
+
+    /// The first request's last piece has left. What can leave goes to `out`.
+    pub(crate) fn end_stream(&mut self, out: &mut Out) {
+        self.slots.pop_front();
+        self.head += 1;
+        self.release(out);
+    }
+
+    /// Those whose next piece nobody has asked another shard for.
+    pub(crate) fn unasked_streams(&self) -> impl Iterator<Item = There> {
+        self.slots.iter().filter_map(|slot| match slot {
+            Slot::Stream(stream) => match &stream.source {
+                Source::There { from, is_asked: false, .. } => Some(*from),
+                _ => None,
+            },
+            _ => None,
+        })
     }
 
     fn release(&mut self, out: &mut Out) {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::commands::{Command, CommandInfo, Commands, OpenError, Port, Store};
 use crate::limits::Limits;
@@ -83,6 +84,8 @@ pub struct Process {
     pub(crate) client_memory: AtomicI64,
     /// Shards of a stopping server whose connections are gone.
     pub(crate) drained: AtomicUsize,
+    /// Connections that a stopping server closed although they were owed something.
+    pub(crate) cut_off: AtomicUsize,
     /// The next connection's number.
     pub(crate) next_conn: AtomicU64,
     /// Connections of all shards.
@@ -122,6 +125,7 @@ impl Process {
             stopping: false.into(),
             client_memory: 0.into(),
             drained: 0.into(),
+            cut_off: 0.into(),
             next_conn: 1.into(),
             connections: 0.into(),
             placed: vec![0; shards].into(),
@@ -183,6 +187,11 @@ impl Process {
         self.placed.lock().unwrap_or_else(|held| held.into_inner()).len()
     }
 
+    /// Connections that this server, while it stopped, closed although they were owed something.
+    pub fn cut_off(&self) -> usize {
+        self.cut_off.load(Ordering::Relaxed)
+    }
+
     /// Whether it is being stopped.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
@@ -219,6 +228,18 @@ pub enum Error {
         shard: usize,
         /// Why.
         source: OpenError,
+    },
+    /// The server was stopped, and not all that was owed by then was taken within
+    /// [`Limits::drain_timeout`].
+    #[error(
+        "not all was done in time: {connections} connections were closed with replies open, \
+         {offloaded} offloaded requests are left to their threads"
+    )]
+    Undrained {
+        /// Connections that were closed although they were owed replies.
+        connections: usize,
+        /// Offloaded requests that are still being done. Their threads end with them.
+        offloaded: usize,
     },
     /// Signals can't be received.
     #[error("can't install the signal handlers: {0}")]
@@ -326,6 +347,14 @@ impl<C: Commands> Builder<C> {
         self
     }
 
+    /// How long a stopping server waits for what it owes: replies that other shards, transactions
+    /// or offloaded work have to make, and clients that take theirs. What is left then is closed, and
+    /// [`Runtime::join`] says so. The same as [`Limits::drain_timeout`].
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.drain_timeout = timeout;
+        self
+    }
+
     /// Opens the listeners and starts the shards.
     ///
     /// # Errors
@@ -353,17 +382,21 @@ impl Runtime {
     /// Waits until the server was stopped and all its shards are through.
     ///
     /// # Errors
-    /// The first shard's that ended by one.
+    /// The first shard's that ended by one; [`Error::Undrained`] if something that was owed was cut off.
     ///
     /// # Panics
     /// When a shard's thread panicked.
     pub fn join(self) -> Result<(), Error> {
         let results: Vec<_> = self.shards.into_iter().map(|shard| shard.join()).collect();
-        self.process.end_offload();
+        let offloaded = self.process.end_offload();
         drop(self.signals);
         results.into_iter().try_for_each(|result| match result {
             Ok(ended) => ended,
             Err(panic) => std::panic::resume_unwind(panic),
-        })
+        })?;
+        match self.process.cut_off() {
+            0 if offloaded == 0 => Ok(()),
+            connections => Err(Error::Undrained { connections, offloaded }),
+        }
     }
 }

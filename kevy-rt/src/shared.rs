@@ -6,7 +6,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::offload::Later;
+use crate::later::Later;
 use crate::pool;
 
 /// From this many bytes on a value is attached to an output rather than copied into it.

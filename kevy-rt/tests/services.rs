@@ -1,5 +1,6 @@
 //! What a server of one's own needs beside commands: stores that don't open, beginnings and ends of
-//! connections, work beside the shards, timers, messages.
+//! connections, work beside the shards, timers, messages, replies in pieces, settings, overload, the
+//! end of a server that owes something.
 
 mod toy;
 
@@ -14,8 +15,8 @@ use std::time::Duration;
 use kevy_rt::sim::{Client, Simulation};
 use kevy_rt::{
     Builder, Close, ConnHandle, Cx, Error, Key, KeyHasher, Limits, Listen, Message, Offload, Open,
-    OpenError, Out, Peer, Place, ReactorChoice, Reply, Runtime, Session, Store, TimerId, commands,
-    server,
+    OpenError, Out, Peer, Place, ReactorChoice, Reply, Runtime, Session, Setting, Step, Store,
+    Streamed, TimerId, View, commands, server,
 };
 use toy::{Complaint, Lines, Said, text};
 
@@ -67,7 +68,7 @@ fn stop(server: Runtime) {
 }
 
 /// What the tests see of all shards.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Settings {
     /// The shard whose store doesn't open.
     broken: Option<usize>,
@@ -80,6 +81,25 @@ struct Settings {
     gate: Option<Arc<Mutex<mpsc::Receiver<()>>>>,
     /// What was offloaded, in the order in which it was done.
     log: Arc<Mutex<Vec<u64>>>,
+    /// Held by each reply in pieces that is under way.
+    streams: Arc<()>,
+    /// Changed while the server runs.
+    motto: Setting<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            broken: None,
+            open: Arc::default(),
+            began: Arc::default(),
+            ended: Arc::default(),
+            gate: None,
+            log: Arc::default(),
+            streams: Arc::default(),
+            motto: Setting::new("slow".to_owned()),
+        }
+    }
 }
 
 /// A store that knows who is connected.
@@ -90,6 +110,9 @@ struct Db {
     members: RefCell<Vec<ConnHandle>>,
     words: BTreeMap<Vec<u8>, Vec<u8>>,
     timer: Cell<Option<TimerId>>,
+    /// Steps of replies in pieces.
+    steps: Cell<u64>,
+    motto: View<String>,
 }
 
 impl Drop for Db {
@@ -100,6 +123,10 @@ impl Drop for Db {
 
 impl Store for Db {
     type Settings = Settings;
+
+    fn begin(&mut self, _: u64) {
+        self.motto.refresh();
+    }
 
     fn open(settings: &Settings, place: Place, _: &KeyHasher) -> Result<Self, OpenError> {
         if settings.broken == Some(place.shard) {
@@ -112,6 +139,29 @@ impl Store for Db {
             members: RefCell::default(),
             words: BTreeMap::new(),
             timer: Cell::default(),
+            steps: Cell::default(),
+            motto: settings.motto.view(),
+        })
+    }
+}
+
+impl Db {
+    /// The list of the numbers below `n`, some at a time.
+    fn numbers(&self, n: u64) -> Streamed<Db, Lines> {
+        let (token, mut next) = (self.settings.streams.clone(), None);
+        Streamed::new(move |db: &Db, _, reply: &mut Reply<'_, Lines>| {
+            let _ = &token;
+            db.steps.set(db.steps.get() + 1);
+            let Some(start) = next else {
+                reply.out().extend(format!("*{n}\n").as_bytes());
+                next = Some(0);
+                return Step::More;
+            };
+            let end = n.min(start + 20);
+            (start..end).for_each(|number| reply.put(number));
+            assert!(n != 2000 || end < 1300, "as asked");
+            next = Some(end);
+            if end < n { Step::More } else { Step::Done }
         })
     }
 }
@@ -293,6 +343,31 @@ impl Set {
     #[command(route = local)]
     fn forget(db: &Db, cx: &Cx) -> u64 {
         u64::from(db.timer.take().is_some_and(|timer| cx.cancel(timer)))
+    }
+
+    /// The numbers below `n`.
+    #[command(route = local)]
+    fn count(db: &Db, n: u64) -> Streamed<Db, Lines> {
+        db.numbers(n)
+    }
+
+    /// The same, made by the key's shard.
+    #[command(route = single(1))]
+    fn count_from(db: &Db, key: Key<'_>, n: u64) -> Streamed<Db, Lines> {
+        let _ = key;
+        db.numbers(n)
+    }
+
+    /// A key's value.
+    #[command(route = single(1))]
+    fn get(db: &Db, key: Key<'_>) -> Option<&[u8]> {
+        db.words.get(key.bytes()).map(|word| word.as_slice())
+    }
+
+    /// What the settings say.
+    #[command(route = local)]
+    fn motto(db: &Db) -> Vec<u8> {
+        db.motto.clone().into_bytes()
     }
 
     /// Requests are queued from here on.
@@ -624,6 +699,202 @@ fn a_parked_shard_wakes_for_its_timers_and_for_messages() {
         for client in &mut clients[1..] {
             assert_eq!(line(client), "!hello");
         }
+        stop(server);
+    });
+}
+
+/// What `count` answers.
+fn numbers(n: u64) -> String {
+    let lines: String = (0..n).map(|number| format!(":{number}\n")).collect();
+    format!("*{n}\n{lines}")
+}
+
+#[test]
+fn replies_in_pieces_keep_their_place() {
+    each_simulation(Limits::default(), |mut server| {
+        let client = join(&mut server, 1)[0];
+        for key in 0..10 {
+            let sent = format!(
+                "echo a\ncount_from {key} 900\ncount 30\necho b\ndouble 1\ncount_from {key} 0\n\
+                 count 1\nget none\n"
+            );
+            let expected = format!(
+                "$a\n{}{}$b\n:2\n{}{}_\n",
+                numbers(900),
+                numbers(30),
+                numbers(0),
+                numbers(1)
+            );
+            assert_eq!(text(server.call(client, sent.as_bytes())), expected);
+        }
+        let sent = b"multi\ncount 5\nexec\n";
+        assert_eq!(text(server.call(client, sent)), "+OK\n+QUEUED\n*1\n-NotQueueable\n");
+    });
+}
+
+/// Steps that all shards took.
+fn steps(server: &mut Simulation<Server>) -> u64 {
+    (0..server.shards()).map(|shard| server.with_shard(shard, |db, _| db.steps.get())).sum()
+}
+
+#[test]
+fn a_reply_is_made_no_faster_than_it_is_taken() {
+    let limits = Limits { output_soft_bytes: 10_000, ..Limits::default() };
+    each_simulation(limits, |mut server| {
+        let clients = join(&mut server, 3);
+        for client in &clients[..2] {
+            server.call(*client, b"join\n");
+            server.set_taking(*client, false);
+        }
+        server.send(clients[0], b"count_from key 1000000\n");
+        server.send(clients[1], b"count 1000000\n");
+        server.run();
+        // Each holds at most what is being sent, what is next, and a piece of another shard.
+        let most = 2 * (2 * 10_000 + 64 * 1024) / 60;
+        assert!(steps(&mut server) < most, "{}", steps(&mut server));
+        assert_eq!(text(server.call(clients[2], b"echo on\nsay hear\n")), "$on\n:2\n");
+        for client in &clients[..2] {
+            server.set_taking(*client, true);
+        }
+        server.run();
+        // What came in between stands behind the reply.
+        let expected = numbers(1_000_000) + "!hear\n";
+        for client in &clients[..2] {
+            let received = text(server.receive(*client));
+            let same = received.bytes().zip(expected.bytes()).take_while(|(a, b)| a == b).count();
+            let tail: String = received.chars().skip(same.saturating_sub(20)).take(60).collect();
+            assert!(received == expected, "{} and {}, the same to {tail}", received.len(), expected.len());
+        }
+    });
+}
+
+#[test]
+fn a_reply_in_pieces_ends_with_its_connection() {
+    each_simulation(Limits::default(), |mut server| {
+        let clients = join(&mut server, 3);
+        let token = server.with_shard(0, |db, _| db.settings.streams.clone());
+        let idle = Arc::strong_count(&token);
+        for (client, key) in clients.iter().zip(0..) {
+            server.set_taking(*client, false);
+            let sent = format!("count_from {key} 10000000\ncount_from b 10000000\ncount 9999999\n");
+            server.send(*client, sent.as_bytes());
+        }
+        for client in &clients {
+            for _ in 0..server.random() % 100 {
+                server.step();
+            }
+            server.disconnect(*client);
+        }
+        server.run();
+        assert_eq!(Arc::strong_count(&token), idle);
+        // One that breaks takes its connection along.
+        let client = join(&mut server, 1)[0];
+        let sent = format!("count_from {} 2000\necho on\n", server.random());
+        let replies = text(server.call(client, sent.as_bytes()));
+        assert!(server.is_closed(client));
+        assert!(numbers(2000).starts_with(&replies));
+        assert_eq!(Arc::strong_count(&token), idle);
+        let client = join(&mut server, 1)[0];
+        assert_eq!(text(server.call(client, b"count 3\n")), numbers(3));
+    });
+}
+
+#[test]
+fn an_overloaded_server_refuses_what_has_keys() {
+    let limits = Limits { overload_requests: 3, ..Limits::default() };
+    for shards in [2, 5] {
+        let mut server = Simulation::<Server>::scripted(&Settings::default(), shards, limits);
+        let client = join(&mut server, 1)[0];
+        let home = server.home(client).expect("it is connected");
+        let key = (0..).find(|key| server.owner(format!("{key}").as_bytes()) != home);
+        let get = format!("get {}\n", key.expect("another shard has keys"));
+        server.send(client, get.repeat(4).as_bytes());
+        server.step_shard(home);
+        let sent = format!("{get}guests\necho on\n{get}multi\n{get}exec\n");
+        server.send(client, sent.as_bytes());
+        server.step_shard(home);
+        server.run();
+        let refused = "-Overloaded\n";
+        let expected = format!("_\n_\n_\n_\n{refused}:1\n$on\n{refused}+OK\n{refused}-Spoiled\n");
+        assert_eq!(text(server.receive(client)), expected);
+        assert_eq!(text(server.call(client, get.as_bytes())), "_\n");
+    }
+}
+
+#[test]
+fn who_holds_much_memory_overloads_the_server() {
+    let limits =
+        Limits { overload_bytes: 2 << 20, output_soft_bytes: 16 << 20, ..Limits::default() };
+    for shards in SHARDS {
+        let mut server = Simulation::<Server>::with_limits(&Settings::default(), shards, 1, limits);
+        let clients = join(&mut server, 2);
+        server.set_taking(clients[0], false);
+        let sent = format!("echo {}\n", "x".repeat(60_000)).repeat(80);
+        server.send(clients[0], sent.as_bytes());
+        server.run();
+        assert_eq!(text(server.call(clients[1], b"get a\necho on\n")), "-Overloaded\n$on\n");
+        server.set_taking(clients[0], true);
+        server.run();
+        assert_eq!(text(server.call(clients[1], b"get a\n")), "_\n");
+    }
+}
+
+#[test]
+fn settings_change_while_the_server_runs() {
+    each_server(|_, builder| {
+        let settings = Settings::default();
+        let server = builder(settings.clone()).start().unwrap();
+        let mut clients: Vec<_> = (0..7).map(|_| connect(&server)).collect();
+        for client in &mut clients {
+            assert_eq!(line(client), "+hello");
+            assert_eq!(call(client, "motto\n"), "$slow");
+        }
+        settings.motto.update(|old| format!("not_{old}"));
+        for client in &mut clients {
+            // A turn's requests see one value, so does a millisecond.
+            while call(client, "motto\n") != "$not_slow" {}
+        }
+        stop(server);
+    });
+}
+
+#[test]
+fn what_is_owed_at_the_end_is_cut_off_and_counted() {
+    each_server(|_, builder| {
+        let (open, gate) = mpsc::channel::<()>();
+        let settings = Settings { gate: Some(Arc::new(Mutex::new(gate))), ..Settings::default() };
+        let server = builder(settings).drain_timeout(Duration::from_millis(50));
+        let server = server.offload_threads(1).start().unwrap();
+        let mut clients: Vec<_> = (0..7).map(|_| connect(&server)).collect();
+        clients.iter_mut().for_each(|client| assert_eq!(line(client), "+hello"));
+        clients[0].write_all(b"double 1\n").unwrap();
+        while server.process().offloading() == 0 {}
+        server.process().stop();
+        // Nobody opens the gate in time. Those who are owed nothing are closed at once.
+        let error = server.join().expect_err("something was owed");
+        let is_right = matches!(error, Error::Undrained { connections: 1, offloaded: 1, .. });
+        assert!(is_right, "{error}");
+        assert_eq!(clients[0].read(&mut [0]).unwrap(), 0);
+        drop(open);
+    });
+}
+
+#[test]
+fn replies_in_pieces_arrive_over_sockets() {
+    each_server(|_, builder| {
+        let server = builder(Settings::default()).start().unwrap();
+        let mut client = connect(&server);
+        assert_eq!(line(&mut client), "+hello");
+        let mut sent = String::new();
+        let mut expected = String::new();
+        for key in 0..5 {
+            sent += &format!("count_from {key} 100000\ncount 1000\n");
+            expected += &(numbers(100_000) + &numbers(1000));
+        }
+        client.write_all(sent.as_bytes()).unwrap();
+        let mut received = vec![0; expected.len()];
+        client.read_exact(&mut received).unwrap();
+        assert!(received == expected.as_bytes());
         stop(server);
     });
 }

@@ -80,6 +80,12 @@ pub(crate) enum Item<S: 'static, Socket> {
     Hop { entry: EntryId, hop: Hop<S> },
     /// A transaction is through with the owner.
     End { entry: EntryId },
+    /// A piece of a reply to a request of a connection there.
+    Piece { conn: ConnId, number: u64, stream: u32, bytes: usize, piece: Box<Out> },
+    /// The next piece is wanted.
+    NextPiece(u32),
+    /// No further piece is wanted.
+    StopStream(u32),
     /// A connection there is told something, or closed.
     Errand(ConnId, Errand),
     /// Keys are not watched any more.

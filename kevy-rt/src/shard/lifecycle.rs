@@ -106,6 +106,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             input: Input::default(),
             queue: ReplyQueue::default(),
             out,
+            messages: None,
             sending_bytes: 0,
             is_sending: false,
             deferred_until_ns: None,
@@ -146,6 +147,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
     pub(super) fn release(&mut self, mut conn: Box<Conn>) {
         self.client_memory -= std::mem::take(&mut conn.counted_memory) as isize;
         self.engine.unwatch(&mut conn);
+        self.engine.stop_streams(&conn);
         self.engine.keep_output(std::mem::take(&mut conn.out));
         self.reactor.close(conn.transport);
         let port = self.engine.port(&conn);
@@ -238,7 +240,9 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         let mut conns = self.engine.server.conns.borrow_mut();
         for id in conns.ids() {
             let Some(conn) = conns.get_mut(id) else { continue };
-            if is_late {
+            if is_late && conn.closing() != Closing::Now {
+                let is_owed = !conn.is_settled() || conn.stall != Stall::No;
+                self.engine.server.process.cut_off.fetch_add(is_owed.into(), Ordering::Relaxed);
                 conn.close(Closing::Now);
             }
             conn.is_ended = true;

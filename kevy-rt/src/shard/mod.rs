@@ -198,6 +198,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         self.clock.turn_starts(time.steady_ns, metrics);
         self.probe.turn_starts(time.steady_ns, &self.engine.server);
         self.engine.begin(time.unix_ms);
+        self.engine.watch_load();
     }
 
     /// Takes what the other shards sent: runs their requests, hands their answers on.
@@ -307,7 +308,10 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             conn.is_sending = false;
             conn.sending_bytes = 0;
             // Nothing is left to do for most connections.
-            if !conn.out.is_empty() || conn.stall != Stall::No || conn.closing() != Closing::No {
+            let is_at_rest =
+                conn.out.is_empty() && conn.stall == Stall::No && conn.closing() == Closing::No;
+            // What it held is counted again.
+            if !is_at_rest || conn.queue.streams() || conn.counted_memory > 0 {
                 mark_dirty(conn, &mut self.dirty);
             }
         }
@@ -345,13 +349,19 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             let lent = self.engine.server.conns.borrow_mut().lend(id);
             let Some(mut conn) = lent else { continue };
             conn.is_dirty = false;
+            let mut goes_on = conn.queue.streams() && self.engine.stream(&mut conn);
             if self.may_resume(&conn) {
                 self.engine.resume(&mut conn);
+                goes_on |= conn.queue.streams();
                 if conn.stall == Stall::Table {
                     self.after_requests(conn);
                     continue;
                 }
             }
+            if goes_on {
+                mark_dirty(&mut conn, &mut self.dirty);
+            }
+            conn.release_messages();
             self.settle_one(conn);
         }
         // What is left is settled in the next turn.
@@ -385,7 +395,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             self.engine.keep_output(std::mem::take(&mut conn.out));
         }
         let limits = self.engine.server.limits.get();
-        if conn.output_bytes() > limits.output_hard_bytes {
+        if conn.output_bytes() + conn.message_bytes() > limits.output_hard_bytes {
             self.engine.server.metrics.output_overruns.add(1);
             conn.close(Closing::Now);
         }
@@ -423,7 +433,8 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
     /// Whether a connection's replies wait for those that other shards owe it.
     #[inline]
     fn defers(&mut self, conn: &mut Conn) -> bool {
-        if conn.queue.is_empty() || conn.out.len() >= DEFER_BYTES {
+        let is_alone = conn.queue.is_empty() || conn.queue.streams();
+        if is_alone || conn.out.len() >= DEFER_BYTES {
             conn.deferred_until_ns = None;
             return false;
         }

@@ -129,6 +129,11 @@ impl<S: 'static, Socket> Outbox<S, Socket> {
         self.lanes[target].open_bytes -= bytes;
     }
 
+    /// Requests that are open, with all shards.
+    pub(crate) fn open_requests(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.open).sum()
+    }
+
     /// Adds what needs no answer.
     pub(crate) fn push_free(&mut self, target: usize, item: Item<S, Socket>) {
         self.batch(target).items.push(item);

@@ -1,8 +1,9 @@
 //! Running requests: a connection's burst, and the batches that other shards sent.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tracing::error;
@@ -24,12 +25,15 @@ use crate::reaper;
 use crate::reply_queue::Gather;
 use crate::shard::TURN_REQUESTS;
 use crate::shard::batch::{Batch, Call, Item, Ticket};
+use crate::shard::later::Streams;
 use crate::shard::outbox::Outbox;
 use crate::shard::plan::{Known, Placement, Plan, Planned, Where, prefetch_all};
 use crate::shard::transact::{Transactions, parts_of};
 use crate::shared::{Mark, Out};
+use crate::stream::There;
 use crate::table::Found;
 use crate::timers::TIMERS_PER_TURN;
+use crate::tx::hop::Project;
 use crate::wire::{BURST_REQUESTS, Burst, Refusal, Resume};
 
 /// What of a turn all requests share: the parts of a shard that running them needs.
@@ -61,6 +65,12 @@ pub(crate) struct Engine<C: Commands, Socket> {
     pub(crate) requests: usize,
     /// Tasks of this shard's that the pool has.
     pub(super) open_tasks: usize,
+    /// Whether something has to be looked at before each request of this turn: pipelines are
+    /// strict, or the server is overloaded.
+    is_watchful: bool,
+    pub(super) is_overloaded: bool,
+    /// Replies in pieces that this shard makes for others.
+    pub(super) streams: Streams,
 }
 
 /// A request for all shards, and who sent it.
@@ -108,6 +118,9 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             until_timed: TIMED_EVERY,
             requests: 0,
             open_tasks: 0,
+            is_watchful: false,
+            is_overloaded: false,
+            streams: Streams::default(),
         }
     }
 
@@ -136,17 +149,39 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         Placement { hasher: &self.hasher, me: place.shard, shards: place.shards }
     }
 
+    /// Finds out whether this turn's requests are looked at one by one.
+    pub(super) fn watch_load(&mut self) {
+        let limits = self.server.limits.get();
+        let is_above = |limit: usize, load: &dyn Fn() -> usize| limit > 0 && load() >= limit;
+        let open = || self.outbox.open_requests() + self.open_tasks;
+        let held = || {
+            let held = self.server.process.client_memory.load(Ordering::Relaxed);
+            usize::try_from(held).unwrap_or(0)
+        };
+        self.is_overloaded =
+            is_above(limits.overload_requests, &open) || is_above(limits.overload_bytes, &held);
+        self.is_watchful = self.is_overloaded || limits.strict_pipelines;
+    }
+
+    /// Where the store holds the part of this type.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub(super) fn project(&self, part: TypeId) -> Project<C::Store> {
+        let part = self.parts_of_store.iter().find(|other| (other.of)() == part);
+        part.expect("it is a store of this server or of one of its sets").project
+    }
+
     /// Runs timers that are due, a bounded number. Answers whether there was one.
     pub(super) fn run_timers(&mut self) -> bool {
         for ran in 0..TIMERS_PER_TURN {
             let started = self.server.timers.borrow_mut().start(self.now_ms);
             let Some(mut timer) = started else { return ran > 0 };
-            let part = self.parts_of_store.iter().find(|part| (part.of)() == timer.part);
-            let part = part.expect("timers are set on parts that are there");
+            let project = self.project(timer.part);
             let scope = timer.scope;
             let caller = Caller::Nobody;
             let cx = Cx { now_ms: self.now_ms, scope, server: &self.server, caller };
-            (timer.action)((part.project)(&mut self.store, &cx), &cx);
+            (timer.action)(project(&mut self.store, &cx), &cx);
             self.server.timers.borrow_mut().finish(timer, self.now_ms);
         }
         true
@@ -376,7 +411,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         if conn.output_bytes() >= self.server.limits.get().output_soft_bytes {
             return Ran::Stalled(Stall::Output);
         }
-        if (conn.is_special || command.info.barrier || self.server.limits.get().strict_pipelines)
+        if (conn.is_special || command.info.barrier || self.is_watchful)
             && let Some(ran) = self.hold_back(conn, port, plan, request, args)
         {
             return ran;
@@ -955,6 +990,15 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 self.run_part(ticket.call, caller, batch.args(ticket), answer);
             }
             Item::Adopt(incoming) => adopted.extend(incoming.take()),
+            Item::Piece { .. } => {
+                let taken = std::mem::replace(item, Item::Done);
+                if let Item::Piece { conn, number, stream, bytes, piece } = taken {
+                    let from = There { owner: source as u16, stream, bytes };
+                    self.take_piece(conn, number, from, piece);
+                }
+            }
+            Item::NextPiece(stream) => self.send_piece(*stream),
+            Item::StopStream(stream) => self.streams.remove(*stream),
             Item::Errand(..) => {
                 if let Item::Errand(id, errand) = std::mem::replace(item, Item::Done) {
                     self.do_errand(id, errand);

@@ -34,9 +34,12 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     ) -> Option<Ran> {
         let Known::Command(command, index) = request.known else { return None };
         let info = &command.info;
-        if conn.state.restricted
-            && let Err(refusal) = conn.session.admit(info)
-        {
+        let admitted = if conn.state.restricted { conn.session.admit(info) } else { Ok(()) };
+        let admitted = admitted.and_then(|()| match self.is_overloaded && is_heavy(info) {
+            true => Err(Refusal::Overloaded),
+            false => Ok(()),
+        });
+        if let Err(refusal) = admitted {
             let mut reply = Out::default();
             (port.refuse)(refusal, conn.state.scope, &mut reply);
             self.count_rejected(self.call(conn, command, index).index);
@@ -195,6 +198,12 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             self.drop_watch(watch, owners);
         }
     }
+}
+
+/// Whether an overloaded server refuses it. What concerns the connection or looks at the server goes
+/// on, so that whoever has to find out why can.
+fn is_heavy(info: &CommandInfo) -> bool {
+    !matches!(info.route, Route::Local | Route::Session | Route::All { loose: true })
 }
 
 /// Nothing of a connection's queue will run.
