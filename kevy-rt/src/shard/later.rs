@@ -194,7 +194,9 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let most = PIECE_BYTES.min(self.server.limits.get().output_soft_bytes);
         self.lend_output(conn);
         for _ in 0..STEPS {
-            if conn.output_bytes() >= most || conn.closing() == Closing::Now {
+            // Replies behind it wait for it, so they don't count here.
+            let leaving = conn.out.len() + conn.sending_bytes;
+            if leaving >= most || conn.closing() == Closing::Now {
                 return false;
             }
             let piece = conn.queue.take_piece();
