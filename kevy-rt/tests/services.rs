@@ -746,8 +746,8 @@ fn a_reply_is_made_no_faster_than_it_is_taken() {
             server.call(*client, b"join\n");
             server.set_taking(*client, false);
         }
-        server.send(clients[0], b"count_from key 1000000\n");
-        server.send(clients[1], b"count 1000000\n");
+        server.send(clients[0], b"count_from key 100000\n");
+        server.send(clients[1], b"count 100000\n");
         server.run();
         // Each holds at most what is being sent, what is next, and a piece of another shard.
         let most = 2 * (2 * 10_000 + 2 * 64 * 1024) / 60;
@@ -758,17 +758,10 @@ fn a_reply_is_made_no_faster_than_it_is_taken() {
         }
         server.run();
         // What came in between stands behind the reply.
-        let expected = numbers(1_000_000) + "!hear\n";
+        let expected = numbers(100_000) + "!hear\n";
         for client in &clients[..2] {
             let received = text(server.receive(*client));
-            let same = received.bytes().zip(expected.bytes()).take_while(|(a, b)| a == b).count();
-            let tail: String = received.chars().skip(same.saturating_sub(20)).take(60).collect();
-            assert!(
-                received == expected,
-                "{} and {}, the same to {tail}",
-                received.len(),
-                expected.len()
-            );
+            assert!(received == expected, "{} of {}", received.len(), expected.len());
         }
     });
 }
@@ -892,9 +885,9 @@ fn replies_in_pieces_arrive_over_sockets() {
         assert_eq!(line(&mut client), "+hello");
         let mut sent = String::new();
         let mut expected = String::new();
-        for key in 0..5 {
-            sent += &format!("count_from {key} 100000\ncount 1000\n");
-            expected += &(numbers(100_000) + &numbers(1000));
+        for key in 0..3 {
+            sent += &format!("count_from {key} 50000\ncount 1000\n");
+            expected += &(numbers(50_000) + &numbers(1000));
         }
         client.write_all(sent.as_bytes()).unwrap();
         let mut received = vec![0; expected.len()];
