@@ -13,6 +13,12 @@ pub const HEAD_BYTES: usize = 5;
 /// The reply to a GET of a key that is not there.
 pub const MISS: &[u8; HEAD_BYTES] = b"$-1\r\n";
 
+/// The same of memcached.
+const MEMCACHED_MISS: &[u8; HEAD_BYTES] = b"END\r\n";
+
+/// Keys of one request of [`Workload::memcached_many`].
+const MANY: u64 = 100;
+
 /// What a request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -80,6 +86,7 @@ pub struct Class {
     reply: Template,
     keys: u64,
     weight: u32,
+    miss: &'static [u8; HEAD_BYTES],
 }
 
 impl Class {
@@ -101,12 +108,72 @@ impl Class {
             (verb == Verb::Set && has_value).then(|| request.len() - "\r\n".len() - value.len());
         let reply_value =
             (verb == Verb::Get && has_value).then(|| reply.len() - "\r\n".len() - value.len());
+        let places = |digits_at: [Option<usize>; 2]| digits_at.into_iter().flatten().collect();
         Self {
-            request: Template::new(request, [key_at, request_value], space.keys),
-            reply: Template::new(reply, [reply_value, None], space.keys),
+            request: Template::new(request, places([key_at, request_value]), DIGITS, space.keys),
+            reply: Template::new(reply, places([reply_value, None]), DIGITS, space.keys),
             keys: space.keys,
             weight,
+            miss: MISS,
         }
+    }
+
+    /// The same for memcached, whose PINGs come in twos.
+    fn memcached(verb: Verb, space: KeySpace) -> Self {
+        let key = format!("{}{}", space.prefix, "0".repeat(DIGITS));
+        let value = value(space.value_bytes);
+        let (request, reply) = match verb {
+            Verb::Get => (format!("get {key}\r\n"), memcached_value(&key, &value) + "END\r\n"),
+            Verb::Set => {
+                let line = format!("set {key} 0 0 {}\r\n", value.len());
+                (line + &value + "\r\n", "STORED\r\n".to_owned())
+            }
+            // One reply is shorter than what a reply is known by.
+            Verb::Ping => ("mn\r\nmn\r\n".to_owned(), "MN\r\nMN\r\n".to_owned()),
+        };
+        let numbers = |text: &str| numbers_in(text, DIGITS);
+        Self {
+            request: Template::new(request.clone(), numbers(&request), DIGITS, space.keys),
+            reply: Template::new(reply.clone(), numbers(&reply), DIGITS, space.keys),
+            keys: space.keys,
+            weight: 1,
+            miss: MEMCACHED_MISS,
+        }
+    }
+
+    /// A get of [`MANY`] keys, whose numbers differ in the last two digits only.
+    fn memcached_many(space: KeySpace) -> Self {
+        const BLOCK_DIGITS: usize = DIGITS - 2;
+        let (mut request, mut reply) = ("get".to_owned(), String::new());
+        let (mut request_at, mut reply_at) = (Vec::new(), Vec::new());
+        for number in 0..MANY {
+            let digits = format!("{number:0width$}", width = DIGITS);
+            let key = format!("{}{digits}", space.prefix);
+            let value = match space.value_bytes < DIGITS {
+                true => value(space.value_bytes),
+                false => digits + &"x".repeat(space.value_bytes - DIGITS),
+            };
+            request_at.push(request.len() + 1 + space.prefix.len());
+            request += &format!(" {key}");
+            reply_at.push(reply.len() + "VALUE ".len() + space.prefix.len());
+            reply += &memcached_value(&key, &value);
+            if space.value_bytes >= DIGITS {
+                reply_at.push(reply.len() - "\r\n".len() - value.len());
+            }
+        }
+        let blocks = space.keys / MANY;
+        Self {
+            request: Template::new(request + "\r\n", request_at, BLOCK_DIGITS, blocks),
+            reply: Template::new(reply + "END\r\n", reply_at, BLOCK_DIGITS, blocks),
+            keys: blocks,
+            weight: 1,
+            miss: MEMCACHED_MISS,
+        }
+    }
+
+    /// The reply that tells of no value.
+    pub fn miss(&self) -> &'static [u8; HEAD_BYTES] {
+        self.miss
     }
 
     /// The length of a request.
@@ -146,6 +213,17 @@ impl Class {
     }
 }
 
+/// A value as memcached sends it.
+fn memcached_value(key: &str, value: &str) -> String {
+    format!("VALUE {key} 0 {}\r\n{value}\r\n", value.len())
+}
+
+/// Where a key's number, which is zero, stands in `text`: that of the key and that of the value.
+fn numbers_in(text: &str, digits: usize) -> Vec<usize> {
+    let zeros = "0".repeat(digits);
+    text.match_indices(&zeros).map(|(at, _)| at).collect()
+}
+
 fn value(bytes: usize) -> String {
     if bytes < DIGITS {
         "x".repeat(bytes)
@@ -154,19 +232,20 @@ fn value(bytes: usize) -> String {
     }
 }
 
-/// Bytes in which a key's number appears up to twice.
+/// Bytes in which a key's number appears some times.
 #[derive(Clone, Debug)]
 struct Template {
     bytes: Vec<u8>,
-    /// The digits that differ between keys: an even number, the last ones of the twelve.
-    numbers: [Option<Range<usize>>; 2],
+    /// The digits that differ between keys: an even number, the last ones of the number.
+    numbers: Vec<Range<usize>>,
 }
 
 impl Template {
-    fn new(bytes: String, digits_at: [Option<usize>; 2], keys: u64) -> Self {
+    /// `bytes` in which numbers of so many digits start at `digits_at`.
+    fn new(bytes: String, digits_at: Vec<usize>, digits: usize, keys: u64) -> Self {
         let used = keys.saturating_sub(1).to_string().len().next_multiple_of(2);
-        assert!(used <= DIGITS, "a key's number has {DIGITS} digits");
-        let numbers = digits_at.map(|at| at.map(|at| at + DIGITS - used..at + DIGITS));
+        assert!(used <= digits, "a number has {digits} digits");
+        let numbers = digits_at.into_iter().map(|at| at + digits - used..at + digits).collect();
         Self { bytes: bytes.into_bytes(), numbers }
     }
 
@@ -177,7 +256,7 @@ impl Template {
     }
 
     fn patch(&self, key: u64, bytes: &mut [u8]) {
-        for digits in self.numbers.iter().flatten() {
+        for digits in &self.numbers {
             write_digits(key, &mut bytes[digits.clone()]);
         }
     }
@@ -226,6 +305,16 @@ impl Workload {
     /// Requests of one verb.
     pub fn of(verb: Verb, space: KeySpace) -> Self {
         Self::new(verb.name(), vec![Class::new(verb, space, 1)])
+    }
+
+    /// Requests of one verb to memcached.
+    pub fn memcached(verb: Verb, space: KeySpace) -> Self {
+        Self::new(format!("memcached {}", verb.name()), vec![Class::memcached(verb, space)])
+    }
+
+    /// Requests to memcached for the values of a hundred keys each.
+    pub fn memcached_many(space: KeySpace) -> Self {
+        Self::new("memcached get of 100", vec![Class::memcached_many(space)])
     }
 
     /// As many GETs as SETs.
@@ -345,6 +434,27 @@ mod tests {
             "*3\r\n$3\r\nSET\r\n$16\r\nkey:000000000007\r\n$3\r\nxxx\r\n"
         );
         assert_eq!(request(Verb::Ping, space, 1), "*1\r\n$4\r\nPING\r\n");
+    }
+
+    #[test]
+    fn requests_to_memcached_are_lines() {
+        let text = |class: &Class, key| {
+            let (mut request, mut reply) = (Vec::new(), Vec::new());
+            class.write_request(key, &mut request);
+            class.expect_reply(key, &mut reply);
+            (String::from_utf8(request).unwrap(), String::from_utf8(reply).unwrap())
+        };
+        let space = KeySpace::new(10_000, 14);
+        let (set, stored) = text(&Class::memcached(Verb::Set, space), 42);
+        assert_eq!(set, "set key:000000000042 0 0 14\r\n000000000042xx\r\n");
+        assert_eq!(stored, "STORED\r\n");
+        let (get, found) = text(&Class::memcached(Verb::Get, space), 42);
+        assert_eq!(get, "get key:000000000042\r\n");
+        assert_eq!(found, "VALUE key:000000000042 0 14\r\n000000000042xx\r\nEND\r\n");
+        let (get, found) = text(&Class::memcached_many(space), 7);
+        assert!(get.starts_with("get key:000000000700 key:000000000701 "), "{get}");
+        assert!(get.ends_with(" key:000000000799\r\n"), "{get}");
+        assert!(found.contains("VALUE key:000000000799 0 14\r\n000000000799xx\r\nEND\r\n"));
     }
 
     #[test]

@@ -66,6 +66,35 @@ enum Requests {
     Set,
     Ping,
     Mixed,
+    /// `get` of memcached.
+    MemcachedGet,
+    /// `set` of memcached.
+    MemcachedSet,
+    /// `get` of memcached for 100 keys at once.
+    MemcachedMany,
+}
+
+impl Requests {
+    fn workload(self, space: KeySpace) -> Workload {
+        match self {
+            Self::Get => Workload::of(Verb::Get, space),
+            Self::Set => Workload::of(Verb::Set, space),
+            Self::Ping => Workload::of(Verb::Ping, space),
+            Self::Mixed => Workload::mixed(space),
+            Self::MemcachedGet => Workload::memcached(Verb::Get, space),
+            Self::MemcachedSet => Workload::memcached(Verb::Set, space),
+            Self::MemcachedMany => Workload::memcached_many(space),
+        }
+    }
+
+    /// What writes every key that is asked for.
+    fn fill(self, space: KeySpace) -> Option<Workload> {
+        match self {
+            Self::Ping => None,
+            Self::Get | Self::Set | Self::Mixed => Some(Workload::of(Verb::Set, space)),
+            _ => Some(Workload::memcached(Verb::Set, space)),
+        }
+    }
 }
 
 #[derive(Args)]
@@ -188,14 +217,9 @@ fn drive(run: &Run) -> Result<ExitCode, Box<dyn Error>> {
         None => Address::loopback(run.port),
     };
     let space = load.space();
-    let workload = match run.workload {
-        Requests::Get => Workload::of(Verb::Get, space),
-        Requests::Set => Workload::of(Verb::Set, space),
-        Requests::Ping => Workload::of(Verb::Ping, space),
-        Requests::Mixed => Workload::mixed(space),
-    };
-    if !run.no_fill && !matches!(run.workload, Requests::Ping) {
-        client::fill(&address, &Workload::of(Verb::Set, space))?;
+    let workload = run.workload.workload(space);
+    if let Some(filling) = run.workload.fill(space).filter(|_| !run.no_fill) {
+        client::fill(&address, &filling)?;
     }
     let measured = client::run(&Plan {
         address: &address,

@@ -1,7 +1,7 @@
 //! A connection's requests that are under way, and the reading of their replies.
 
 use super::{Check, Failure};
-use crate::workload::{Class, Draw, HEAD_BYTES, MISS, Workload};
+use crate::workload::{Class, Draw, HEAD_BYTES, Workload};
 
 /// How much of an unexpected reply a failure shows.
 const SHOWN_BYTES: usize = 80;
@@ -131,7 +131,7 @@ impl Batch {
             self.left = class.reply_bytes() - HEAD_BYTES;
             return Ok(Begun::Reply);
         }
-        if self.head == *MISS {
+        if self.head == *class.miss() {
             self.head_bytes = 0;
             return Ok(Begun::Miss);
         }
@@ -161,7 +161,7 @@ fn show(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{KeySpace, Order, Verb};
+    use crate::workload::{KeySpace, MISS, Order, Verb};
 
     fn batch(workload: &Workload, count: usize) -> Batch {
         let mut batch = Batch::default();
