@@ -35,7 +35,7 @@ fn make(bytes: &mut impl Iterator<Item = u8>, depth: usize) -> Frame {
         6 => Frame::Double(f64::from_bits(word(bytes))),
         7 => Frame::BigNumber(Cow::Owned(word(bytes).to_string())),
         8 => Frame::Bulk(Cow::Owned(some(bytes))),
-        9 => Frame::Verbatim("txt", Cow::Owned(text(bytes))),
+        9 => Frame::Verbatim("txt".into(), Cow::Owned(text(bytes))),
         _ if depth == 0 => Frame::Null,
         10 => Frame::Array(list(bytes, depth)),
         11 => Frame::Set(list(bytes, depth)),
@@ -116,7 +116,10 @@ fn read_next(rest: &mut &[u8]) -> Frame {
         b'$' => Frame::Bulk(Cow::Owned(body(rest, line))),
         b'=' => {
             let text = String::from_utf8(body(rest, line)).expect("a text");
-            Frame::Verbatim("txt", Cow::Owned(text.strip_prefix("txt:").expect("it").to_owned()))
+            Frame::Verbatim(
+                "txt".into(),
+                Cow::Owned(text.strip_prefix("txt:").expect("it").to_owned()),
+            )
         }
         b'*' => Frame::Array(elements(rest, line)),
         b'~' => Frame::Set(elements(rest, line)),

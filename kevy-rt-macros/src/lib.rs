@@ -141,3 +141,24 @@ pub fn derive_arg(item: TokenStream) -> TokenStream {
     }
     .into()
 }
+
+/// Implements `Store` for a type that implements `Default`: each shard's store is opened as that,
+/// without settings.
+#[proc_macro_derive(Store)]
+pub fn store(item: TokenStream) -> TokenStream {
+    let DeriveInput { ident, generics, .. } = parse_macro_input!(item as DeriveInput);
+    let (parameters, arguments, bounds) = generics.split_for_impl();
+    quote::quote! {
+        impl #parameters ::kevy_rt::Store for #ident #arguments #bounds {
+            type Settings = ();
+            fn open(
+                (): &(),
+                _: ::kevy_rt::Place,
+                _: &::kevy_rt::KeyHasher,
+            ) -> ::core::result::Result<Self, ::kevy_rt::OpenError> {
+                ::core::result::Result::Ok(::core::default::Default::default())
+            }
+        }
+    }
+    .into()
+}

@@ -376,6 +376,13 @@ pub trait CommandSet<S: 'static, X: 'static> {
     const COMMANDS: &'static [Command<S>];
     /// Where the server's store holds the set's.
     const PART: Part<S>;
+
+    /// All records that it stands for: its own, and of one that is several sets under one name
+    /// those of each.
+    const SETS: &'static [&'static [Command<S>]] = &[Self::COMMANDS];
+
+    /// The same of parts.
+    const PARTS: &'static [Part<S>] = &[Self::PART];
 }
 
 /// Where a store holds a part of itself, for whoever knows the part's type only.
@@ -403,6 +410,7 @@ impl<S: 'static> Part<S> {
 }
 
 /// A server's store holds the store of each of its sets, and its session theirs: finds it.
+/// [`parts!`](crate::parts!) implements it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` holds no `{P}`, which a command set of this server works on",
     note = "implement `Has<{P}>` for `{Self}`: two methods that return the field"
@@ -597,7 +605,7 @@ pub struct Port<S: 'static> {
     /// Its commands.
     pub table: Table<S>,
     /// Its sets' parts of the store.
-    pub(crate) parts: &'static [Part<S>],
+    pub(crate) parts: &'static [&'static [Part<S>]],
     pub(crate) wire: TypeId,
     pub(crate) parse: fn(&[u8], &mut Resume, &ParseLimits, &mut Burst, &mut Out, u64) -> bool,
     pub(crate) refuse: fn(Refusal, u64, &mut Out),
@@ -614,7 +622,7 @@ impl<S: 'static> Port<S> {
     pub const fn new<W: Wire, X: Open<S>>(
         name: &'static str,
         table: Table<S>,
-        parts: &'static [Part<S>],
+        parts: &'static [&'static [Part<S>]],
     ) -> Self {
         Port {
             name,
@@ -643,6 +651,11 @@ impl<S: 'static> Port<S> {
                 }
             },
         }
+    }
+
+    /// Whether this is its wire.
+    pub(crate) fn speaks<W: Wire>(&self) -> bool {
+        self.wire == TypeId::of::<W>()
     }
 }
 
@@ -708,8 +721,8 @@ macro_rules! server {
 
             fn ports() -> &'static [$crate::Port<$store>] {
                 static PORTS: &[$crate::Port<$store>] = &[ $({
-                    const SETS: &[&[$crate::Command<$store>]] =
-                        &[ $(<$set as $crate::CommandSet<$store, $session>>::COMMANDS),+ ];
+                    const SETS: &[&[&[$crate::Command<$store>]]] =
+                        &[ $(<$set as $crate::CommandSet<$store, $session>>::SETS),+ ];
                     const N: usize = $crate::table::count(SETS);
                     const SLOTS: usize = (2 * N).next_power_of_two();
                     const BUCKETS: usize = N.next_power_of_two();
@@ -719,8 +732,8 @@ macro_rules! server {
                         $crate::table::place::<$store, N, SLOTS, BUCKETS>(&SORTED);
                     static TABLE: (&[$crate::table::Entry<$store>], &[u16]) =
                         (&PLACED.0, &PLACED.1);
-                    const PARTS: &[$crate::Part<$store>] =
-                        &[ $(<$set as $crate::CommandSet<$store, $session>>::PART),+ ];
+                    const PARTS: &[&[$crate::Part<$store>]] =
+                        &[ $(<$set as $crate::CommandSet<$store, $session>>::PARTS),+ ];
                     $crate::Port::new::<$wire, $session>(
                         stringify!($wire),
                         $crate::table::Table::new(&TABLE, &SORTED),

@@ -39,12 +39,14 @@
 //!   of them, in one form.
 //! - [`reference`](mod@reference): what the commands are, written out.
 //! - [`free_later`]: a thread for what takes long to drop.
-//! - [`sim`]: the same server on one thread, from a seed, with a clock that a test turns.
+//! - [`TestShard`]: tests of commands without sockets. It stands on [`sim`]: the same server on one
+//!   thread, from a seed, with a clock that a test turns.
 
 extern crate self as kevy_rt;
 
 mod args;
 mod commands;
+mod compose;
 mod conn;
 mod cx;
 mod errands;
@@ -72,6 +74,7 @@ mod stream;
 mod sys;
 #[doc(hidden)]
 pub mod table;
+mod test_shard;
 #[doc(hidden)]
 pub mod testing;
 mod timers;
@@ -93,7 +96,7 @@ pub use cx::{Cx, Sent, Server};
 pub use errands::Message;
 pub use gather::{Carried, Carry, PartOut, Plan};
 pub use hash::KeyHasher;
-pub use kevy_rt_macros::{Arg, command, commands};
+pub use kevy_rt_macros::{Arg, Store, command, commands};
 pub use limits::Limits;
 #[doc(hidden)]
 pub use mesh::{Mesh, Published};
@@ -109,6 +112,7 @@ pub use runtime::{Builder, Error, Listen, Listening, Process, ReactorChoice, Run
 pub use setting::{Setting, View};
 pub use shared::{ATTACH_BYTES, Mark, Out, Shared, Value};
 pub use stream::{Step, Streamed};
+pub use test_shard::{ClientSide, TestClient, TestShard};
 pub use timers::TimerId;
 #[cfg(faults)]
 #[doc(hidden)]

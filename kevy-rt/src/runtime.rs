@@ -30,12 +30,35 @@ pub enum Listen {
     },
 }
 
+impl Listen {
+    /// The address, if it is one of TCP.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Listen::Tcp(address) => Some(*address),
+            Listen::Unix { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Listen::Tcp(address) => write!(f, "{address}"),
             Listen::Unix { path, .. } => write!(f, "{}", path.display()),
         }
+    }
+}
+
+impl From<SocketAddr> for Listen {
+    fn from(address: SocketAddr) -> Self {
+        Listen::Tcp(address)
+    }
+}
+
+impl From<([u8; 4], u16)> for Listen {
+    /// An IPv4 address and a port.
+    fn from(address: ([u8; 4], u16)) -> Self {
+        Listen::Tcp(address.into())
     }
 }
 
@@ -289,8 +312,8 @@ impl<C: Commands> Builder<C> {
     }
 
     /// Listens with port `port` of the server's list. May be called several times.
-    pub fn listen(mut self, port: usize, at: Listen) -> Self {
-        self.listen.push((port, at));
+    pub fn listen(mut self, port: usize, at: impl Into<Listen>) -> Self {
+        self.listen.push((port, at.into()));
         self
     }
 

@@ -222,11 +222,15 @@ const fn verb_of(name: &'static str) -> &'static [u8] {
 }
 
 /// How many commands the sets have in all.
-pub const fn count<S: 'static>(sets: &[&'static [Command<S>]]) -> usize {
-    let (mut total, mut set) = (0, 0);
-    while set < sets.len() {
-        total += sets[set].len();
-        set += 1;
+pub const fn count<S: 'static>(sets: &[&'static [&'static [Command<S>]]]) -> usize {
+    let (mut total, mut group) = (0, 0);
+    while group < sets.len() {
+        let mut set = 0;
+        while set < sets[group].len() {
+            total += sets[group][set].len();
+            set += 1;
+        }
+        group += 1;
     }
     total
 }
@@ -234,19 +238,23 @@ pub const fn count<S: 'static>(sets: &[&'static [Command<S>]]) -> usize {
 /// The sets' commands in one list, subcommands of one verb side by side. Refuses, at compile time,
 /// two commands of one name.
 pub const fn sort<S: 'static, const N: usize>(
-    sets: &[&'static [Command<S>]],
+    sets: &[&'static [&'static [Command<S>]]],
 ) -> [Option<&'static Command<S>>; N] {
     assert!(N <= MAX_COMMANDS);
     let mut declared: [Option<&'static Command<S>>; N] = [const { None }; N];
-    let (mut n, mut set) = (0, 0);
-    while set < sets.len() {
-        let mut i = 0;
-        while i < sets[set].len() {
-            declared[n] = Some(&sets[set][i]);
-            n += 1;
-            i += 1;
+    let (mut n, mut group) = (0, 0);
+    while group < sets.len() {
+        let mut set = 0;
+        while set < sets[group].len() {
+            let mut i = 0;
+            while i < sets[group][set].len() {
+                declared[n] = Some(&sets[group][set][i]);
+                n += 1;
+                i += 1;
+            }
+            set += 1;
         }
-        set += 1;
+        group += 1;
     }
     let mut sorted: [Option<&'static Command<S>>; N] = [const { None }; N];
     let mut taken = [false; N];

@@ -7,22 +7,14 @@
 //! ```
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use kevy_resp::{Error, Resp};
-use kevy_rt::{Builder, Key, KeyHasher, Listen, OpenError, Place, Store, commands, server};
+use kevy_rt::{Builder, Key, Store, commands, server};
 
 /// One shard's counters. Only its own thread touches them, so a plain map does.
-#[derive(Default)]
+#[derive(Default, Store)]
 struct Counters(HashMap<Box<[u8]>, i64>);
-
-impl Store for Counters {
-    type Settings = ();
-
-    fn open((): &(), _: Place, _: &KeyHasher) -> Result<Self, OpenError> {
-        Ok(Counters::default())
-    }
-}
 
 /// The command set.
 struct Counting;
@@ -60,7 +52,7 @@ server! { Server: store = Counters, ports = [ Resp, () => [Counting] ] }
 
 fn main() -> Result<(), kevy_rt::Error> {
     tracing_subscriber::fmt().init();
-    let port = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(7001);
-    let at = Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    Builder::<Server>::new(()).listen(0, at).start()?.join()
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7001".into());
+    let address: SocketAddr = address.parse().expect("an address with a port");
+    Builder::<Server>::new(()).listen(0, address).start()?.join()
 }

@@ -12,20 +12,11 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use kevy_resp::{Resp, Status};
-use kevy_rt::{
-    Builder, KeyHasher, Listen, OpenError, Place, ReactorChoice, Store, commands, server,
-};
+use kevy_rt::{Builder, Listen, ReactorChoice, Store, commands, server};
 
 /// No data.
+#[derive(Default, Store)]
 struct Nothing;
-
-impl Store for Nothing {
-    type Settings = ();
-
-    fn open((): &(), _: Place, _: &KeyHasher) -> Result<Self, OpenError> {
-        Ok(Nothing)
-    }
-}
 
 /// The command set.
 struct Ping;

@@ -14,17 +14,24 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use kevy_http::{Http, Status};
+use kevy_redis::RedisSets;
 use kevy_redis::config::Config;
 use kevy_redis::configuration::log_settings_without_effect;
 use kevy_redis::connection::REDIS_VERSION;
-use kevy_rt::{Builder, Listen, Runtime};
+use kevy_redis::session::Session;
+use kevy_redis::store::Store;
+use kevy_resp::Resp;
+use kevy_rt::{Builder, Listen, Runtime, server};
 use tracing::{error, info};
 
 use crate::pid_file::PidFile;
 
-kevy_redis::redis_server! {
+server! {
     /// The Redis server, and a port that shows how it is.
-    Server: Http, () => [Status]
+    Server: store = Store, ports = [
+        Resp, Session => [RedisSets];
+        Http, () => [Status]
+    ]
 }
 
 /// The ports, in the order of the server's list.

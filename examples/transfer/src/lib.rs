@@ -4,19 +4,11 @@
 use std::collections::HashMap;
 
 use kevy_resp::{Error, Resp};
-use kevy_rt::{Key, KeyHasher, OpenError, Place, Store, Tx, commands, server};
+use kevy_rt::{Key, Store, Tx, commands, server};
 
 /// One shard's accounts.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Store)]
 pub struct Accounts(HashMap<Box<[u8]>, u64>);
-
-impl Store for Accounts {
-    type Settings = ();
-
-    fn open((): &(), _: Place, _: &KeyHasher) -> Result<Self, OpenError> {
-        Ok(Accounts::default())
-    }
-}
 
 /// The command set.
 #[derive(Debug)]

@@ -8,14 +8,14 @@
 //! redis-cli -p 7002 balance alice bob
 //! ```
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
-use kevy_rt::{Builder, Listen};
+use kevy_rt::Builder;
 use transfer::Bank;
 
 fn main() -> Result<(), kevy_rt::Error> {
     tracing_subscriber::fmt().init();
-    let port = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(7002);
-    let at = Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    Builder::<Bank>::new(()).listen(0, at).start()?.join()
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7002".into());
+    let address: SocketAddr = address.parse().expect("an address with a port");
+    Builder::<Bank>::new(()).listen(0, address).start()?.join()
 }

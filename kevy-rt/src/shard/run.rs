@@ -88,7 +88,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     pub(crate) fn new(mut store: C::Store, mut server: Server, hasher: KeyHasher) -> Self {
         store.attach(&server.changes);
         let mut parts = vec![Part::new::<C::Store>()];
-        parts.extend(C::ports().iter().flat_map(|port| port.parts));
+        parts.extend(C::ports().iter().flat_map(|port| port.parts.concat()));
         server.parts = parts.iter().map(|part| (part.of)()).collect();
         let shards = server.place.shards;
         let ports = C::ports();

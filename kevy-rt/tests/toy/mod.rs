@@ -9,9 +9,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use kevy_rt::{
-    Args, Burst, Changes, Close, CommandInfo, Cx, Encode, Key, KeyHasher, Keys, Open, OpenError,
-    Out, Outcome, ParseLimits, Place, Refusal, Reply, ReplyMode, Resume, Session, SessionState,
-    Store, Tx, Wire, commands, server,
+    Args, Burst, Changes, ClientSide, Close, CommandInfo, Cx, Encode, Key, KeyHasher, Keys, Open,
+    OpenError, Out, Outcome, ParseLimits, Place, Refusal, Reply, ReplyMode, Resume, Session,
+    SessionState, Store, Tx, Wire, commands, server,
 };
 
 /// Words on a line.
@@ -90,6 +90,34 @@ impl Wire for Lines {
     fn unknown(args: Args<'_>, _: Option<&'static str>, reply: &mut Reply<'_, Self>) {
         let verb = String::from_utf8_lossy(args.get(0).unwrap_or_default()).into_owned();
         reply.put(Complaint(format!("unknown {verb}")));
+    }
+}
+
+impl ClientSide for Lines {
+    /// A list's elements in one text, a blank between them.
+    type Answer = String;
+
+    fn request(arguments: &[&[u8]], out: &mut Vec<u8>) {
+        out.extend(arguments.join(&b' '));
+        out.push(b'\n');
+    }
+
+    fn answer(input: &[u8]) -> Result<Option<(String, usize)>, String> {
+        let mut lines = input.split_inclusive(|&byte| byte == b'\n');
+        let (mut taken, mut missing, mut answer) = (0, 1, Vec::new());
+        while missing > 0 {
+            let Some(line) = lines.next().filter(|line| line.ends_with(b"\n")) else {
+                return Ok(None);
+            };
+            taken += line.len();
+            missing -= 1;
+            let line = std::str::from_utf8(&line[..line.len() - 1]).map_err(|e| e.to_string())?;
+            match line.strip_prefix('*') {
+                Some(count) => missing += count.parse::<usize>().map_err(|e| e.to_string())?,
+                None => answer.push(line),
+            }
+        }
+        Ok(Some((answer.join(" "), taken)))
     }
 }
 

@@ -14,8 +14,8 @@
 //!                                                     transactions  MULTI EXEC WATCH ...
 //! ```
 //!
-//! [`Redis`] joins the sets to a server. One of your own may hold them beside sets of your own: its
-//! store implements `Has` for [`Store`] and for what that is made of.
+//! [`Redis`] joins the sets to a server. One of your own may hold them, as [`RedisSets`], beside sets of
+//! your own: `examples/redis-plus`.
 #![forbid(unsafe_code)]
 
 pub mod client;
@@ -43,52 +43,64 @@ pub mod strings;
 mod testing;
 pub mod transactions;
 
-#[doc(hidden)]
-pub use kevy_resp::Resp;
+use kevy_resp::Resp;
 use kevy_rt::reference::Reference;
+use kevy_rt::{Command, CommandSet, Part};
 
-/// Declares a server of all sets of this crate over [`store::Store`], with further ports behind
-/// theirs:
+use crate::client::Client;
+use crate::configuration::Configuration;
+use crate::connection::Connection;
+use crate::info::Info;
+use crate::introspection::Introspection;
+use crate::keys::{Databases, Keys};
+use crate::lcs::Subsequences;
+use crate::memory::{KeyMemory, ServerMemory};
+use crate::moves::{Moves, Renames};
+use crate::objects::{Objects, Uses};
+use crate::server::Server;
+use crate::session::Session;
+use crate::store::Store;
+use crate::strings::Strings;
+use crate::transactions::Transactions;
+
+/// All sets of this crate, for a server that has other sets or ports beside them.
 ///
-/// ```text
-/// kevy_redis::redis_server! { pub Bundled: Http, () => [Status] }
-/// ```
-#[macro_export]
-macro_rules! redis_server {
-    (
-        $(#[$attribute:meta])* $vis:vis $server:ident $(:
-        $( $wire:ty, $session:ty => [ $($set:ty),+ $(,)? ] );+ $(;)? )?
-    ) => {
-        ::kevy_rt::server! {
-            $(#[$attribute])* $vis $server: store = $crate::store::Store, ports = [
-                $crate::Resp, $crate::session::Session => [
-                    $crate::connection::Connection,
-                    $crate::client::Client,
-                    $crate::configuration::Configuration,
-                    $crate::introspection::Introspection,
-                    $crate::info::Info,
-                    $crate::server::Server,
-                    $crate::strings::Strings,
-                    $crate::lcs::Subsequences,
-                    $crate::keys::Keys,
-                    $crate::moves::Renames,
-                    $crate::moves::Moves,
-                    $crate::keys::Databases,
-                    $crate::objects::Objects,
-                    $crate::objects::Uses,
-                    $crate::memory::KeyMemory,
-                    $crate::memory::ServerMemory,
-                    $crate::transactions::Transactions,
-                ];
-                $($( $wire, $session => [ $($set),+ ] );+)?
-            ]
+/// Its store has the parts [`Store`], `Config`, `Keyspace` and `Db`, its session has [`Session`].
+#[derive(Debug)]
+pub struct RedisSets;
+
+macro_rules! sets {
+    ($first:ty, $($set:ty),+ $(,)?) => {
+        impl<S: 'static, X: 'static> CommandSet<S, X> for RedisSets
+        where
+            $first: CommandSet<S, X>,
+            $($set: CommandSet<S, X>),+
+        {
+            // What it is in itself: no commands.
+            const COMMANDS: &'static [Command<S>] = &[];
+            const PART: Part<S> = <$first as CommandSet<S, X>>::PART;
+
+            const SETS: &'static [&'static [Command<S>]] = &[
+                <$first as CommandSet<S, X>>::COMMANDS,
+                $(<$set as CommandSet<S, X>>::COMMANDS),+
+            ];
+            const PARTS: &'static [Part<S>] = &[
+                <$first as CommandSet<S, X>>::PART,
+                $(<$set as CommandSet<S, X>>::PART),+
+            ];
         }
     };
 }
 
-redis_server! {
+sets! {
+    Connection, Client, Configuration, Introspection, Info, Server,
+    Strings, Subsequences, Keys, Renames, Moves, Databases, Objects, Uses, KeyMemory,
+    ServerMemory, Transactions,
+}
+
+kevy_rt::server! {
     /// The Redis server: all sets of this crate over one wire.
-    pub Redis
+    pub Redis: store = Store, ports = [ Resp, Session => [RedisSets] ]
 }
 
 /// The commands of the Redis server as its clients are told of them, written out.

@@ -28,7 +28,7 @@ pub enum Frame {
     /// A string of any bytes.
     Bulk(Cow<'static, [u8]>),
     /// A text with its format, three letters.
-    Verbatim(&'static str, Cow<'static, str>),
+    Verbatim(Cow<'static, str>, Cow<'static, str>),
     /// A list.
     Array(Vec<Frame>),
     /// Keys with their values; in RESP2 a flat list.

@@ -2,9 +2,10 @@
 //!
 //! Requests are parsed where they were received ([`Resp`]'s `Wire::parse`); replies are Rust values
 //! that know how they are written in each dialect ([`reply`]), or are written piece by piece
-//! ([`Writer`]).
+//! ([`Writer`]). A client reads them as [`Frame`]s.
 #![forbid(unsafe_code)]
 
+mod client;
 mod error;
 mod frame;
 mod inline;

@@ -35,7 +35,7 @@ pub trait Writer {
     /// An error that quotes what a client sent, its code included.
     fn error_bytes(&mut self, text: &[u8]);
     /// A text with its format, three letters.
-    fn verbatim(&mut self, format: &'static str, text: &[u8]);
+    fn verbatim(&mut self, format: &str, text: &[u8]);
     /// True or false; in RESP2 one or zero.
     fn boolean(&mut self, value: bool);
     /// An integer of any size, in decimal.
@@ -182,7 +182,7 @@ impl Writer for Reply<'_, Resp> {
         out.extend_from_slice(b"\r\n");
     }
 
-    fn verbatim(&mut self, format: &'static str, text: &[u8]) {
+    fn verbatim(&mut self, format: &str, text: &[u8]) {
         if !is_resp3(self) {
             return self.bulk(text);
         }

@@ -11,6 +11,7 @@
 mod binary;
 mod client;
 mod process;
+mod program;
 mod random;
 mod reply;
 mod server;
@@ -21,6 +22,7 @@ mod words;
 
 pub use client::{Client, Failure, Outcome, Received, encode};
 pub use process::{open_files, resident_bytes, send_signal};
+pub use program::Program;
 pub use random::Random;
 pub use reply::{Reply, parse};
 pub use server::{Address, Both, Exited, Launch, Server, fresh_address};
