@@ -13,7 +13,12 @@ use tracing_subscriber::fmt;
 /// # Errors
 /// When its file can't be opened.
 pub(crate) fn start(config: &Config) -> io::Result<()> {
-    let log = fmt().with_max_level(level(config.log_level())).with_target(false);
+    // What can't be logged is lost: nobody may read the standard error either, and a shard that
+    // panicked over it would end the server.
+    let log = fmt()
+        .with_max_level(level(config.log_level()))
+        .with_target(false)
+        .log_internal_errors(false);
     match config.log_file() {
         None => log.init(),
         Some(path) => {

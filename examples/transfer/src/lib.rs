@@ -10,6 +10,28 @@ use kevy_rt::{Key, Store, Tx, commands, server};
 #[derive(Debug, Default, Store)]
 pub struct Accounts(HashMap<Box<[u8]>, u64>);
 
+impl Accounts {
+    /// What an account holds; nothing if it was never opened.
+    pub fn balance(&self, account: Key<'_>) -> u64 {
+        self.find(account).unwrap_or(0)
+    }
+
+    /// The same, told apart from an account that was never opened.
+    pub fn find(&self, account: Key<'_>) -> Option<u64> {
+        self.0.get(account.bytes()).copied()
+    }
+
+    /// Sets what it holds.
+    pub fn set(&mut self, account: Key<'_>, amount: u64) {
+        self.0.insert(account.bytes().into(), amount);
+    }
+
+    /// Adds to what it holds.
+    pub fn add(&mut self, account: Key<'_>, amount: u64) {
+        self.set(account, self.balance(account).saturating_add(amount));
+    }
+}
+
 /// The command set.
 #[derive(Debug)]
 pub struct Banking;
@@ -19,13 +41,13 @@ impl Banking {
     /// Opens an account with so much in it.
     #[command(route = single(1), write)]
     fn open(db: &mut Accounts, account: Key<'_>, amount: u64) {
-        db.0.insert(account.bytes().into(), amount);
+        db.set(account, amount);
     }
 
     /// What accounts hold, all at one moment.
     #[command(route = keys(1..), gather = in_order)]
     fn balance(db: &Accounts, account: Key<'_>) -> Option<u64> {
-        db.0.get(account.bytes()).copied()
+        db.find(account)
     }
 
     /// Moves an amount from one account to another; answers what both hold then.
@@ -36,7 +58,7 @@ impl Banking {
         to: Key<'_>,
         amount: u64,
     ) -> Result<Vec<u64>, Error> {
-        let read = |db: &mut Accounts, account: Key<'_>| db.0.get(account.bytes()).copied();
+        let read = |db: &mut Accounts, account: Key<'_>| db.find(account);
         let (left, sum) = (tx.on(&from, read), tx.on(&to, read));
         let missing = Error::new("ERR no such account, or too little in it");
         let left = left.await.and_then(|left| left.checked_sub(amount)).ok_or(missing.clone())?;
@@ -44,8 +66,8 @@ impl Banking {
         if from.bytes() == to.bytes() {
             return Ok(vec![sum - amount; 2]);
         }
-        tx.on(&from, move |db, account| db.0.insert(account.bytes().into(), left)).await;
-        tx.on(&to, move |db, account| db.0.insert(account.bytes().into(), sum)).await;
+        tx.on(&from, move |db, account| db.set(account, left)).await;
+        tx.on(&to, move |db, account| db.set(account, sum)).await;
         Ok(vec![left, sum])
     }
 }

@@ -44,8 +44,9 @@ impl Signals {
         }
         let wait = move || {
             for signal in &mut arrivals {
-                tracing::info!(signal, "told to stop");
+                // First what counts: a log that nobody reads any more may panic.
                 process.stop();
+                tracing::info!(signal, "told to stop");
             }
         };
         signals.thread = Some(std::thread::Builder::new().name("signals".into()).spawn(wait)?);
