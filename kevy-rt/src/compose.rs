@@ -58,6 +58,9 @@ macro_rules! rest_of_store {
         fn space(scope: u64) -> u64 {
             <$store as $crate::Store>::space(scope)
         }
+        fn observe(&self, cx: &$crate::Cx<'_>, scrape: &mut $crate::Scrape) {
+            <$store as $crate::Store>::observe(&self.$field, cx, scrape);
+        }
         fn settle(&mut self, cx: &$crate::Cx<'_>, key: $crate::Key<'_>) {
             <$store as $crate::Store>::settle(&mut self.$field, cx, key);
         }
