@@ -53,6 +53,7 @@ chapters! {
     wires: "src/wires.md",
     sessions: "src/sessions.md",
     composition: "src/composition.md",
+    services: "src/services.md",
     guarantees: "src/guarantees.md",
     limits: "src/limits.md",
     io_uring: "src/io-uring.md",
