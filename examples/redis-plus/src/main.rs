@@ -174,7 +174,7 @@ mod tests {
         one.call(["multi"]);
         assert_eq!(one.call(["swapif", "colour", "blue", "green"]), "QUEUED");
         assert_eq!(one.call(["exec"]), Frame::NilArray);
-        server.advance(Duration::from_millis(100));
+        server.advance(Duration::from_millis(101));
         assert_eq!(other.call(["swapif", "colour", "blue", "green"]), 0);
         one.call(["select", "1"]);
         one.call(["set", "colour", "red"]);
