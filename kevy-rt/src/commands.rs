@@ -485,6 +485,14 @@ pub trait Store: Sized + 'static {
         true
     }
 
+    /// Called before a request is queued to run with others as one, whatever it is: also for those
+    /// that write nothing it may answer false, as it has no room for what is queued. What may write
+    /// is asked for once more before the queue runs.
+    #[inline]
+    fn admit_queued(&mut self, cx: &Cx<'_>, command: &CommandInfo, args: Args<'_>) -> bool {
+        !command.write || self.admit(cx, command, args)
+    }
+
     /// Where it has to tell of each key that it changes, so that connections may watch keys. A
     /// store that doesn't keep it has no watched keys that change.
     fn attach(&mut self, changes: &Changes) {
@@ -539,6 +547,8 @@ pub enum ReplyMode {
     Off,
     /// The next request's reply is dropped.
     SkipNext,
+    /// They are sent from the present request's on, even if that one's was to be dropped.
+    OnAtOnce,
 }
 
 /// What the runtime reads of a session. It is read again after each request of route `session`.

@@ -137,6 +137,10 @@ pub struct ConnView<'a> {
     pub open_requests: usize,
     /// Requests that are queued to run as one; `None` if none are being queued.
     pub queued: Option<usize>,
+    /// Bytes of memory that these take.
+    pub queued_bytes: usize,
+    /// Whether a key that it watches was changed, as far as its owner has told.
+    pub is_watch_marked: bool,
     /// Keys that it watches.
     pub watched_keys: usize,
     /// Bytes of memory in all.
@@ -260,6 +264,9 @@ pub(crate) struct Conn {
     pub(crate) unfixed: Vec<Unfixed>,
     /// The requests that it queues to run as one.
     pub(crate) queued: Option<Box<Queue>>,
+    /// How many of its queues are running. They may change its session and have it known to
+    /// requests of theirs, so it stays in the table until they are through, whoever has left.
+    pub(crate) running_queues: u32,
     /// The keys that it watches.
     pub(crate) watching: Option<Box<Watching>>,
     /// The request that it waits with.
@@ -283,7 +290,8 @@ impl Conn {
     /// Bytes of memory that it holds beside itself.
     pub(crate) fn held_memory(&self) -> usize {
         let queued = self.queued.as_ref().map_or(0, |queue| queue.bytes);
-        self.input.memory() + self.output_bytes() + self.message_bytes() + queued
+        let watched = self.watching.as_ref().map_or(0, |watching| watching.bytes);
+        self.input.memory() + self.output_bytes() + self.message_bytes() + queued + watched
     }
 
     /// Bytes of memory that it holds.
@@ -347,6 +355,8 @@ impl Conn {
             output_bytes: self.output_bytes(),
             open_requests: self.queue.len(),
             queued: self.queued.as_ref().map(|queue| queue.requests.len()),
+            queued_bytes: self.queued.as_ref().map_or(0, |queue| queue.bytes),
+            is_watch_marked: self.watching.as_ref().is_some_and(|watching| watching.is_marked),
             watched_keys: self.watching.as_ref().map_or(0, |watching| {
                 watching.keys.iter().map(|(.., keys)| keys.args().len()).sum()
             }),

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::args::{Args, Key};
 use crate::commands::{Run, Store};
+use crate::conn::ConnId;
 use crate::cx::Cx;
 use crate::hash::KeyHasher;
 use crate::input::Input;
@@ -35,7 +36,8 @@ impl Watched {
     /// Watches a key from now on.
     pub fn new(changes: &Changes, space: u64, key: Key<'_>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let id = WatchId(NEXT.fetch_add(1, Ordering::Relaxed));
+        let conn = ConnId { slot: 0, generation: 0 };
+        let id = WatchId { shard: 0, conn, number: NEXT.fetch_add(1, Ordering::Relaxed) };
         changes.watch(id, space, key);
         Watched { changes: changes.clone(), id }
     }

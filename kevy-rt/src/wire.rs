@@ -69,6 +69,14 @@ pub enum Refusal {
     NotQueueable,
     /// Keys can't be watched while requests are queued.
     WatchWhileQueueing,
+    /// The request doesn't fit into what a connection may queue.
+    QueueFull,
+    /// What was to run the queue is denied to the session.
+    RunDenied,
+    /// The store has no room for what the queued requests may write, so none of them ran.
+    RunNoRoom,
+    /// The handler made more rounds of hops than it may, before it changed anything.
+    TooManyRounds,
 }
 
 /// What the runtime has to say of queued requests. The wire says it in its protocol's words.

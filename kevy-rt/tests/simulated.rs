@@ -76,8 +76,14 @@ fn script(client: usize, steps: &[Step]) -> (String, String) {
     (sent, expected)
 }
 
+/// So many cases, unless `PROPTEST_CASES` says another number.
+fn cases(count: u32) -> ProptestConfig {
+    let said = std::env::var_os("PROPTEST_CASES").is_some();
+    if said { ProptestConfig::default() } else { ProptestConfig::with_cases(count) }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(cases(96))]
 
     /// Replies of each connection are those of its requests, in their order, whatever others do
     /// and however many of them break off; and afterwards nothing is left of any of them.

@@ -191,7 +191,7 @@ fn a_panic_harms_one_request() {
             reply.starts_with("+OK\n-Panicked\n-Panicked\n-Panicked\n+OK\n+QUEUED\n"),
             "{reply}"
         );
-        assert!(reply.ends_with("-Panicked\n$1\n"), "{reply}");
+        assert!(reply.ends_with("*2\n-Panicked\n$1\n$1\n"), "{reply}");
         for shard in 0..server.shards() {
             assert_eq!(server.with_shard(shard, |_, server| server.open_entries()), 0);
         }
@@ -208,4 +208,108 @@ fn strict_pipelines_wait_for_each_reply() {
         let expected: String = (0..50).map(|key| format!("+OK\n${key}\n")).collect();
         assert_eq!(text(server.call(client, sent.as_bytes())), expected);
     }
+}
+
+#[test]
+fn a_panic_before_the_first_write_harms_one_request() {
+    each(|mut server| {
+        let client = server.connect(0);
+        let sent = b"set a 1\nboom_early a\nget a\n";
+        assert_eq!(text(server.call(client, sent)), "+OK\n-Panicked\n$1\n");
+        // Within a queue, too: the others of it run.
+        let sent = b"multi\nset a 2\nboom_early a\nboom_there a\nset b 3\nmget a b\nexec\n";
+        let reply = text(server.call(client, sent));
+        let expected = "*5\n+OK\n-Panicked\n-Panicked\n+OK\n*2\n$2\n$3\n";
+        assert!(reply.ends_with(expected), "{reply}");
+        for shard in 0..server.shards() {
+            assert_eq!(server.with_shard(shard, |_, server| server.open_entries()), 0);
+        }
+    });
+}
+
+#[test]
+fn rounds_of_hops_are_bounded() {
+    each(|mut server| {
+        let client = server.connect(0);
+        let most = kevy_rt::MAX_ROUNDS;
+        let sent = format!("rounds a {}\nget a\n", most - 1);
+        assert_eq!(text(server.call(client, sent.as_bytes())), ":0\n$1\n");
+        // The last one would be the one that writes.
+        let sent = format!("del a\nrounds a {most}\nrounds b 1000000\nget a\n");
+        let expected = ":1\n-TooManyRounds\n-TooManyRounds\n_\n";
+        assert_eq!(text(server.call(client, sent.as_bytes())), expected);
+        let sent = "multi\nset b 1\nrounds b 64\nrounds b 60\nexec\n";
+        let reply = text(server.call(client, sent.as_bytes()));
+        assert!(reply.ends_with("*3\n+OK\n-TooManyRounds\n:60\n"), "{reply}");
+    });
+}
+
+#[test]
+fn what_a_connection_queues_is_bounded() {
+    for shards in SHARDS {
+        let mut limits = Limits::default();
+        limits.parse.request_bytes = 100_000;
+        let mut server = Simulation::<Server>::with_limits(&(), shards, 3, limits);
+        let client = server.connect(0);
+        let sent = format!("multi\n{}exec\n", format!("set a {}\n", "x".repeat(9_000)).repeat(12));
+        let reply = text(server.call(client, sent.as_bytes()));
+        assert!(reply.starts_with("+OK\n+QUEUED\n+QUEUED\n+QUEUED\n"), "{reply}");
+        assert!(reply.ends_with("-QueueFull\n-QueueFull\n-Spoiled\n"), "{reply}");
+    }
+}
+
+#[test]
+fn what_is_queued_and_watched_counts_as_memory_of_its_connection() {
+    each(|mut server| {
+        let (client, other) = (server.connect(0), server.connect(0));
+        let memory = |server: &mut Simulation<Server>| {
+            let mut seen = Vec::new();
+            for shard in 0..server.shards() {
+                server.with_shard(shard, |_, server| {
+                    server.for_each_conn(|conn| {
+                        seen.push((
+                            conn.facts.id,
+                            conn.memory,
+                            conn.queued_bytes,
+                            conn.is_watch_marked,
+                        ));
+                    });
+                });
+            }
+            seen.sort_unstable();
+            seen[0]
+        };
+        server.call(client, b"watch a b\n");
+        let (_, before, none, is_marked) = memory(&mut server);
+        assert_eq!((none, is_marked), (0, false));
+        server.call(client, format!("multi\nset a {}\n", "x".repeat(9_000)).as_bytes());
+        let (_, after, queued, _) = memory(&mut server);
+        assert!(queued >= 9_000 && after >= before + 9_000, "{before} {after} {queued}");
+        server.call(other, b"set a 1\n");
+        assert!(memory(&mut server).3, "its owner tells of the change");
+        server.call(client, b"discard\n");
+        assert_eq!(memory(&mut server), (memory(&mut server).0, memory(&mut server).1, 0, false));
+    });
+}
+
+#[test]
+fn replies_may_be_turned_on_and_off_within_a_queue() {
+    each(|mut server| {
+        let client = server.connect(0);
+        for (sent, expected) in [
+            ("multi;reply off;echo a;exec;echo b", "+OK +QUEUED +QUEUED *2"),
+            ("multi;set k 1;reply on;echo a;get k;exec;echo b", "+OK $a $1 $b"),
+            ("multi;reply skip;echo a;exec;echo b;echo c", "+OK +QUEUED +QUEUED *2 $a $c"),
+            ("multi;echo a;reply skip;id;reply on;exec;echo b", ""),
+            ("reply skip;reply on;echo a", "+OK $a"),
+            ("reply skip;reply skip;echo a;echo b", "$b"),
+            ("reply skip;id;echo b", "$b"),
+            ("reply skip;multi;echo a;exec", "+QUEUED *1 $a"),
+        ] {
+            let reply = text(server.call(client, (sent.replace(';', "\n") + "\n").as_bytes()));
+            if !expected.is_empty() {
+                assert_eq!(reply.trim().replace('\n', " "), expected, "{sent}");
+            }
+        }
+    });
 }

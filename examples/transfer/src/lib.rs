@@ -58,8 +58,8 @@ impl Banking {
         to: Key<'_>,
         amount: u64,
     ) -> Result<Vec<u64>, Error> {
-        let read = |db: &mut Accounts, account: Key<'_>| db.find(account);
-        let (left, sum) = (tx.on(&from, read), tx.on(&to, read));
+        let read = |db: &Accounts, account: Key<'_>| db.find(account);
+        let (left, sum) = (tx.read(&from, read), tx.read(&to, read));
         let missing = Error::new("ERR no such account, or too little in it");
         let left = left.await.and_then(|left| left.checked_sub(amount)).ok_or(missing.clone())?;
         let sum = sum.await.and_then(|sum| sum.checked_add(amount)).ok_or(missing)?;

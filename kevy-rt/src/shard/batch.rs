@@ -90,6 +90,8 @@ pub(crate) enum Item<S: 'static, Socket> {
     Errand(ConnId, Errand),
     /// Keys are not watched any more.
     Unwatch(WatchId),
+    /// A watched key was changed.
+    Marked(WatchId),
     /// The owner's answer to a schedule: its stamp, or that its store has no room.
     Scheduled { tx: u32, visit: u16, entry: Option<EntryId>, stamp: Stamp, is_refused: bool },
     /// The owner's answer to a hop, with that to the schedule if it came with it.

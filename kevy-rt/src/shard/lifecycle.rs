@@ -118,6 +118,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             is_special: false,
             unfixed: Vec::new(),
             queued: None,
+            running_queues: 0,
             watching: None,
             kept: None,
             counted_memory: 0,

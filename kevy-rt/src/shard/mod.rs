@@ -29,6 +29,8 @@ pub(crate) use batch::{Batch, Call};
 use idle::{Idle, LONGEST_SLEEP};
 use latency::Probe;
 use run::Engine;
+pub(crate) use run::survive_panic;
+pub(crate) use transact::refusal_of;
 
 /// What travels between the shards of a server.
 pub(crate) type Mail<C, R> = Box<Batch<<C as Commands>::Store, <R as Reactor>::Socket>>;
@@ -177,6 +179,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
         let had_mail = self.take_mail();
         let had_events = self.take_events();
         let had_timers = self.tick();
+        self.engine.tell_marks();
         self.settle();
         let has_errands = self.engine.server.errands.borrow().is_fresh;
         let worked = had_mail || had_events || had_timers || has_errands || !self.dirty.is_empty();
@@ -405,7 +408,7 @@ impl<C: Commands, R: Reactor> Shard<C, R> {
             conn.close(Closing::AfterFlush);
         }
         let is_through = conn.closing() == Closing::AfterFlush && conn.is_settled();
-        if conn.closing() == Closing::Now || is_through {
+        if (conn.closing() == Closing::Now || is_through) && conn.running_queues == 0 {
             self.release(conn);
             return;
         }

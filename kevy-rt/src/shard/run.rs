@@ -361,7 +361,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             });
             if catch_unwind(guarded).is_err() {
                 if let Known::Command(command, _) = &plan.requests[at.get()].known {
-                    survive_panic(&command.info);
+                    survive_panic(&command.info, command.info.write);
                 }
                 conn.out.truncate(mark.get());
                 let mut reply = Out::default();
@@ -441,7 +441,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 self.send(conn, owner, call, args)
             }
             (_, Run::Queue(verb)) if !Self::starts_transaction(conn, *verb) => {
-                self.run_queue_verb(conn, port, call, *verb)
+                self.run_queue_verb(conn, port, call, *verb, args)
             }
             (_, Run::Tx(_)) => self.before_table(plan.owners(request).iter().copied()),
             _ => self.before_table(0..self.server.place.shards as u16),
@@ -617,8 +617,14 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let is_skipped = conn.state.reply == ReplyMode::SkipNext;
         self.run_session_request(conn, call, run, args, &mut reply);
         // A session that just turned replies off, or on, means its own reply too.
-        if conn.state.reply != ReplyMode::SkipNext && !is_skipped {
-            answer(conn, &mut reply);
+        match conn.state.reply {
+            ReplyMode::SkipNext => {}
+            ReplyMode::OnAtOnce => {
+                conn.state.reply = ReplyMode::On;
+                answer(conn, &mut reply);
+            }
+            _ if is_skipped => {}
+            _ => answer(conn, &mut reply),
         }
     }
 
@@ -753,7 +759,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             part(&mut self.store, &cx, args, answer);
         });
         if catch_unwind(guarded).is_err() {
-            survive_panic(&call.command.info);
+            survive_panic(&call.command.info, call.command.info.write);
             answer.refuse(Refusal::Panicked);
         }
     }
@@ -875,7 +881,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             self.run_whole(call, whole, Caller::Within(facts), args, &mut reply);
         }));
         if guarded.is_err() {
-            survive_panic(&call.command.info);
+            survive_panic(&call.command.info, call.command.info.write);
             reply.clear();
             let port = &self.ports[call.port as usize];
             (port.refuse)(Refusal::Panicked, call.scope, &mut reply);
@@ -931,7 +937,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                     let Item::Request(Ticket { call, .. }, end) = &mut burst[at.get()] else {
                         std::process::abort()
                     };
-                    survive_panic(&call.command.info);
+                    survive_panic(&call.command.info, call.command.info.write);
                     replies.truncate(mark.get());
                     let port = &self.ports[call.port as usize];
                     (port.refuse)(Refusal::Panicked, call.scope, &mut replies);
@@ -1079,7 +1085,7 @@ pub(crate) fn answer(conn: &mut Conn, reply: &mut Out) {
 #[inline]
 pub(super) fn take_muted(state: &mut SessionState) -> bool {
     match state.reply {
-        ReplyMode::On => false,
+        ReplyMode::On | ReplyMode::OnAtOnce => false,
         ReplyMode::Off => true,
         ReplyMode::SkipNext => {
             state.reply = ReplyMode::On;
@@ -1091,8 +1097,8 @@ pub(super) fn take_muted(state: &mut SessionState) -> bool {
 /// Ends the process after a panic that may have left the store half changed. What was acknowledged
 /// is recovered; what is half done is not kept.
 #[cold]
-pub(super) fn survive_panic(command: &CommandInfo) {
-    if command.write {
+pub(crate) fn survive_panic(command: &CommandInfo, has_written: bool) {
+    if has_written {
         error!(command = command.name, "a handler that may have changed the store panicked");
         std::process::abort();
     }

@@ -28,6 +28,8 @@ pub enum Fault {
     NoEarlyAnswer,
     /// A deferred request takes no stamp: it runs before all entries that are there.
     OldDeferral,
+    /// A deferred request gets a stamp of later: it runs behind entries that come after it.
+    LateDeferral,
     /// A request doesn't wait for the order of an earlier transaction of its connection.
     NoOrderStall,
     /// A transaction doesn't wait for the order of an earlier one of its connection.
@@ -65,6 +67,7 @@ impl Fault {
         Fault::OwnFirst,
         Fault::NoEarlyAnswer,
         Fault::OldDeferral,
+        Fault::LateDeferral,
         Fault::NoOrderStall,
         Fault::NoTransactionStall,
         Fault::NoBarrier,

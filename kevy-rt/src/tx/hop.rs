@@ -28,13 +28,30 @@ pub(crate) enum Work<S: 'static> {
     /// A whole request; `is_admitted` if its store was asked for room before.
     Whole { call: Call<S>, args: Kept, reply: Out, is_admitted: bool },
     /// A handler's closure.
-    Closure { scope: u64, command: &'static CommandInfo, project: Project<S>, job: Box<dyn Job> },
+    Closure {
+        scope: u64,
+        command: &'static CommandInfo,
+        may_write: bool,
+        project: Project<S>,
+        job: Box<dyn Job>,
+    },
     /// Starts to watch keys.
     Watch { watch: WatchId, scope: u64, keys: Kept },
     /// Reads the marks of watched keys.
     Check { watch: WatchId, scope: u64, keys: Kept, is_marked: bool },
     /// It panicked, and changed nothing.
     Panicked,
+}
+
+impl<S> Work<S> {
+    /// Whether it may change something.
+    pub(crate) fn writes(&self) -> bool {
+        match self {
+            Work::Part { call, .. } | Work::Whole { call, .. } => call.command.info.write,
+            Work::Closure { may_write, .. } => *may_write,
+            Work::Watch { .. } | Work::Check { .. } | Work::Panicked => false,
+        }
+    }
 }
 
 /// What an owner does in one step, and brings home.

@@ -1,14 +1,18 @@
 //! Requests that a connection queues to run as one, and the keys that it watches until then.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use super::hop::Work;
-use super::task::{Home, Hub, TxStart};
+use super::task::{Home, Hub, Task, TxStart};
 use super::watch::WatchId;
 use crate::commands::{Port, Run};
 use crate::gather::{PartOut, Plan};
 use crate::kept::Kept;
-use crate::shard::Call;
+use crate::shard::{Call, refusal_of, survive_panic};
 use crate::shared::Out;
 use crate::wire::Outcome;
 
@@ -36,6 +40,10 @@ pub(crate) struct Watching {
     pub(crate) id: WatchId,
     /// By owner: the scope that they were named in, and the keys.
     pub(crate) keys: Vec<(u16, u64, Kept)>,
+    /// Bytes of memory that these take.
+    pub(crate) bytes: usize,
+    /// Whether an owner has told that one of them was changed.
+    pub(crate) is_marked: bool,
 }
 
 impl Watching {
@@ -103,11 +111,16 @@ pub(crate) async fn run<S: 'static>(
             is_changed |= is_marked;
         }
     }
+    // Replies may be turned on and off within: the list's opening is the first of them.
+    let is_opening_muted = hub.is_muted.get();
     if is_changed {
-        (port.outcome)(Outcome::Changed, hub.scope.get(), &mut out);
+        if !is_opening_muted {
+            (port.outcome)(Outcome::Changed, hub.scope.get(), &mut out);
+        }
         return out;
     }
     let mut replies: Vec<Out> = Vec::with_capacity(steps.len());
+    let mut muted: Vec<bool> = Vec::with_capacity(steps.len());
     let mut sent: Vec<(usize, Sent<S>)> = Vec::new();
     for (index, step) in steps.into_iter().enumerate() {
         replies.push(Out::default());
@@ -138,17 +151,50 @@ pub(crate) async fn run<S: 'static>(
                 let Run::Tx(start) = call.command.run else { continue };
                 let call = Call { scope: hub.scope.get(), ..call };
                 let args = Rc::new(args);
-                replies[index] = start(TxStart { hub: hub.clone(), call, args }).await;
+                hub.has_written.set(false);
+                let task = start(TxStart { hub: hub.clone(), call, args });
+                match (Guarded { task, hub: &hub }).await {
+                    Ok(reply) => replies[index] = reply,
+                    Err(panic) => {
+                        survive_panic(&call.command.info, hub.has_written.get());
+                        (port.refuse)(refusal_of(&*panic), call.scope, &mut replies[index]);
+                    }
+                }
+            }
+        }
+        muted.push(hub.is_muted.get());
+    }
+    receive(&hub, port, &mut sent, &mut replies).await;
+    if !is_opening_muted {
+        (port.list)(replies.len(), hub.scope.get(), &mut out);
+    }
+    for (reply, _) in replies.iter().zip(muted).filter(|(_, is_muted)| !is_muted) {
+        out.append(reply);
+    }
+    if !hub.is_muted.get() {
+        (port.list_end)(hub.scope.get(), &mut out);
+    }
+    out
+}
+
+/// A handler whose panic harms its own request, not the queue that it is in.
+struct Guarded<'a, S: 'static> {
+    task: Task,
+    hub: &'a Hub<S>,
+}
+
+impl<S: 'static> Future for Guarded<'_, S> {
+    type Output = Result<Out, Box<dyn Any + Send>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match catch_unwind(AssertUnwindSafe(|| self.task.as_mut().poll(context))) {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => {
+                self.hub.drop_asks();
+                Poll::Ready(Err(panic))
             }
         }
     }
-    receive(&hub, port, &mut sent, &mut replies).await;
-    (port.list)(replies.len(), hub.scope.get(), &mut out);
-    for reply in &replies {
-        out.append(reply);
-    }
-    (port.list_end)(hub.scope.get(), &mut out);
-    out
 }
 
 /// A request that is with its owners.

@@ -21,6 +21,11 @@ impl Stamp {
         self.0 >> COUNT_BITS
     }
 
+    /// One that will be given in some milliseconds: for a fault.
+    pub(crate) fn later(self) -> Self {
+        Stamp(self.0 + (8 << COUNT_BITS))
+    }
+
     #[cfg(test)]
     pub(crate) fn new(word: u64) -> Self {
         Stamp(word)

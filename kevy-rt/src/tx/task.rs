@@ -5,6 +5,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -41,16 +42,39 @@ pub(crate) struct Hub<S: 'static> {
     keys: Vec<(u64, u16)>,
     /// The scope that its next requests run in.
     pub(crate) scope: Cell<u64>,
+    /// Whether nobody wants the replies of a queue's next requests.
+    pub(crate) is_muted: Cell<bool>,
+    /// Whether it has sent what may change something.
+    pub(crate) has_written: Cell<bool>,
+    /// How often its task was polled: what is sent within one poll is one round of hops.
+    pub(crate) polls: Cell<u32>,
 }
 
 impl<S: 'static> Hub<S> {
     pub(crate) fn new(keys: Vec<(u64, u16)>, scope: u64) -> Rc<Self> {
         let (asks, answers) = (RefCell::default(), RefCell::default());
-        Rc::new(Hub { asks, answers, keys, scope: Cell::new(scope) })
+        Rc::new(Hub {
+            asks,
+            answers,
+            keys,
+            scope: Cell::new(scope),
+            is_muted: Cell::new(false),
+            has_written: Cell::new(false),
+            polls: Cell::new(0),
+        })
     }
 
+    /// What was asked for since this was called last; it is done by whoever takes it.
     pub(crate) fn take_asks(&self) -> Vec<Ask<S>> {
-        std::mem::take(&mut self.asks.borrow_mut())
+        let asks = std::mem::take(&mut *self.asks.borrow_mut());
+        let writes = |ask: &Ask<S>| matches!(ask, Ask::Hop(.., work) if work.writes());
+        self.has_written.set(self.has_written.get() || asks.iter().any(writes));
+        asks
+    }
+
+    /// Drops what was asked for in vain.
+    pub(crate) fn drop_asks(&self) {
+        self.asks.borrow_mut().clear();
     }
 
     /// A hop came home.
@@ -132,7 +156,9 @@ impl<S: 'static> TxStart<S> {
     where
         S: Has<P>,
     {
-        Tx { sink: self.hub.clone(), scope: self.call.scope, command: &self.call.command.info }
+        let rounds = Rc::new(Cell::new((0, 0)));
+        let command = &self.call.command.info;
+        Tx { sink: self.hub.clone(), scope: self.call.scope, command, rounds }
     }
 }
 
@@ -145,15 +171,31 @@ impl<S> fmt::Debug for TxStart<S> {
 /// The shard's side of a transaction, as seen through one part of its store.
 trait Sink<P> {
     fn owner(&self, key: &Key<'_>) -> u16;
-    fn send_job(
-        &self,
-        owner: u16,
-        scope: u64,
-        command: &'static CommandInfo,
-        job: Box<dyn Job>,
-    ) -> u32;
+    fn polls(&self) -> u32;
+    fn send_job(&self, owner: u16, scope: u64, writes: Writes, job: Box<dyn Job>) -> u32;
     fn take_job(&self, number: u32) -> Option<Box<dyn Job>>;
 }
+
+/// The command that a hop is of, and whether it may change something.
+#[derive(Clone, Copy)]
+struct Writes {
+    command: &'static CommandInfo,
+    may_write: bool,
+}
+
+/// Rounds of hops that one handler makes at most, a round being what it sends between two awaits.
+/// Its keys are held all the time, so there has to be an end. One that passes the bound before it
+/// sent a hop that may write is refused; behind that it is a broken promise like a panic there.
+///
+/// Smaller: handlers that follow what they read are refused. Larger: others wait longer for one that
+/// doesn't end.
+pub const MAX_ROUNDS: u32 = 64;
+
+/// What unwinds a handler that made too many rounds.
+pub(crate) struct TooManyRounds;
+
+/// What unwinds a handler one of whose hops panicked, without having changed anything.
+pub(crate) struct HopPanicked;
 
 impl<S: Has<P>, P: 'static> Sink<P> for Hub<S> {
     fn owner(&self, key: &Key<'_>) -> u16 {
@@ -161,21 +203,20 @@ impl<S: Has<P>, P: 'static> Sink<P> for Hub<S> {
         found.expect("a hop runs on a key of its command's route").1
     }
 
-    fn send_job(
-        &self,
-        owner: u16,
-        scope: u64,
-        command: &'static CommandInfo,
-        job: Box<dyn Job>,
-    ) -> u32 {
+    fn polls(&self) -> u32 {
+        self.polls.get()
+    }
+
+    fn send_job(&self, owner: u16, scope: u64, writes: Writes, job: Box<dyn Job>) -> u32 {
         let project: Project<S> = |store, cx| Has::<P>::part_mut(store, cx);
-        self.send(owner, Work::Closure { scope, command, project, job })
+        let Writes { command, may_write } = writes;
+        self.send(owner, Work::Closure { scope, command, may_write, project, job })
     }
 
     fn take_job(&self, number: u32) -> Option<Box<dyn Job>> {
         match self.take(number)? {
             Work::Closure { job, .. } => Some(job),
-            _ => None,
+            _ => resume_unwind(Box::new(HopPanicked)),
         }
     }
 }
@@ -183,7 +224,10 @@ impl<S: Has<P>, P: 'static> Sink<P> for Hub<S> {
 /// A transaction over the shards that own a request's keys, for a command of route `tx(..)`.
 ///
 /// From the first hop to the last nobody else changes these keys, and who reads them sees all of it
-/// or nothing. So whatever can fail comes in hops before the first one that changes something.
+/// or nothing. So whatever can fail comes in hops before the first one that changes something: in
+/// [`Tx::read`]. What changes something goes through [`Tx::on`], which is for commands that are
+/// declared `write`. A panic, or more than [`MAX_ROUNDS`] rounds of hops, is an error reply before
+/// the first of these, and the end of the process behind it.
 ///
 /// A closure runs on the part `P` of another shard's store: it owns what it needs, and is given its
 /// key there.
@@ -191,6 +235,8 @@ pub struct Tx<P: 'static> {
     sink: Rc<dyn Sink<P>>,
     scope: u64,
     command: &'static CommandInfo,
+    /// The task's polls when it last sent something, and its rounds so far.
+    rounds: Rc<Cell<(u32, u32)>>,
 }
 
 impl<P: 'static> Tx<P> {
@@ -199,13 +245,45 @@ impl<P: 'static> Tx<P> {
         self.scope
     }
 
-    /// Runs `hop` on the shard that owns `key`, once all of the transaction's keys are its own. The
+    fn send_job(&self, owner: u16, may_write: bool, job: Box<dyn Job>) -> u32 {
+        let command = self.command;
+        let may_write = may_write && command.write;
+        let (polls, (last, rounds)) = (self.sink.polls(), self.rounds.get());
+        let rounds = if polls == last { rounds } else { rounds + 1 };
+        if rounds > MAX_ROUNDS {
+            resume_unwind(Box::new(TooManyRounds));
+        }
+        self.rounds.set((polls, rounds));
+        self.sink.send_job(owner, self.scope, Writes { command, may_write }, job)
+    }
+
+    /// Looks at `key` on the shard that owns it, once all of the transaction's keys are its own. The
     /// hop leaves by this call, and runs even if nobody awaits it; two calls and then two awaits
     /// run at once.
     ///
     /// # Panics
     /// If `key` is none of the request's.
+    pub fn read<R, F>(&self, key: &Key<'_>, hop: F) -> Hop<P, R>
+    where
+        R: Send + 'static,
+        F: FnOnce(&P, Key<'_>) -> R + Send + 'static,
+    {
+        self.one(key, false, move |part: &mut P, key: Key<'_>| hop(part, key))
+    }
+
+    /// Runs `hop`, which may change something, on the shard that owns `key`, as [`Tx::read`] does.
+    ///
+    /// # Panics
+    /// If `key` is none of the request's.
     pub fn on<R, F>(&self, key: &Key<'_>, hop: F) -> Hop<P, R>
+    where
+        R: Send + 'static,
+        F: FnOnce(&mut P, Key<'_>) -> R + Send + 'static,
+    {
+        self.one(key, true, hop)
+    }
+
+    fn one<R, F>(&self, key: &Key<'_>, may_write: bool, hop: F) -> Hop<P, R>
     where
         R: Send + 'static,
         F: FnOnce(&mut P, Key<'_>) -> R + Send + 'static,
@@ -217,8 +295,7 @@ impl<P: 'static> Tx<P> {
             result: None,
             part: PhantomData,
         };
-        let number =
-            self.sink.send_job(self.sink.owner(key), self.scope, self.command, Box::new(job));
+        let number = self.send_job(self.sink.owner(key), may_write, Box::new(job));
         Hop { sink: self.sink.clone(), number, result: PhantomData }
     }
 
@@ -232,14 +309,44 @@ impl<P: 'static> Tx<P> {
         R: Send + 'static,
         F: FnOnce(&mut P, Key<'_>) -> R + Send + 'static,
     {
-        Tx { sink: self.sink.clone(), scope, command: self.command }.on(key, hop)
+        let (sink, rounds) = (self.sink.clone(), self.rounds.clone());
+        Tx { sink, scope, command: self.command, rounds }.on(key, hop)
     }
 
-    /// Runs `hop` for each of some keys, in one hop per owner. The results are in the keys' order.
+    /// Looks at each of some keys, in one hop per owner. The results are in the keys' order.
+    ///
+    /// # Panics
+    /// If a key is none of the request's.
+    pub async fn read_all<'k, R, F>(
+        &self,
+        keys: impl IntoIterator<Item = Key<'k>>,
+        mut hop: F,
+    ) -> Vec<R>
+    where
+        R: Send + 'static,
+        F: FnMut(&P, Key<'_>) -> R + Clone + Send + 'static,
+    {
+        self.many(keys, false, move |part: &mut P, key: Key<'_>| hop(part, key)).await
+    }
+
+    /// Runs `hop`, which may change something, for each of some keys, as [`Tx::read_all`] does.
     ///
     /// # Panics
     /// If a key is none of the request's.
     pub async fn on_all<'k, R, F>(&self, keys: impl IntoIterator<Item = Key<'k>>, hop: F) -> Vec<R>
+    where
+        R: Send + 'static,
+        F: FnMut(&mut P, Key<'_>) -> R + Clone + Send + 'static,
+    {
+        self.many(keys, true, hop).await
+    }
+
+    async fn many<'k, R, F>(
+        &self,
+        keys: impl IntoIterator<Item = Key<'k>>,
+        may_write: bool,
+        hop: F,
+    ) -> Vec<R>
     where
         R: Send + 'static,
         F: FnMut(&mut P, Key<'_>) -> R + Clone + Send + 'static,
@@ -257,7 +364,7 @@ impl<P: 'static> Tx<P> {
         }
         let sent: Vec<u32> = owners
             .into_iter()
-            .map(|(owner, job)| self.sink.send_job(owner, self.scope, self.command, Box::new(job)))
+            .map(|(owner, job)| self.send_job(owner, may_write, Box::new(job)))
             .collect();
         let mut results: Vec<Option<R>> = (0..count).map(|_| None).collect();
         for number in sent {

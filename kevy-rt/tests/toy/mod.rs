@@ -217,6 +217,12 @@ impl Store for Db {
     fn begin(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
     }
+
+    /// What is between braces at its start, or all of it.
+    fn placement(key: &[u8]) -> &[u8] {
+        let end = key.iter().position(|&byte| byte == b'}');
+        end.filter(|_| key[0] == b'{').map_or(key, |end| &key[1..end])
+    }
 }
 
 /// What a connection remembers.
@@ -230,7 +236,7 @@ pub(crate) struct Memory {
 impl Session for Memory {
     fn state(&mut self) -> SessionState {
         let reply = self.reply;
-        if reply == ReplyMode::SkipNext {
+        if reply != ReplyMode::Off {
             self.reply = ReplyMode::On;
         }
         let drops_queue = std::mem::take(&mut self.drops_queue);
@@ -310,7 +316,7 @@ impl Toy {
         to: Key<'_>,
         amount: u64,
     ) -> Result<u64, Complaint> {
-        let there = tx.on(&from, |db, key| db.number(key)).await;
+        let there = tx.read(&from, |db, key| db.number(key)).await;
         if there < amount {
             return Err(Complaint("too little".into()));
         }
@@ -331,8 +337,8 @@ impl Toy {
     /// Sets two keys; answers what they were.
     #[command(route = tx(1, 2), write)]
     async fn exchange(tx: &Tx<Db>, a: Key<'_>, b: Key<'_>, to_a: &[u8], to_b: &[u8]) -> Pair {
-        let read = |db: &mut Db, key: Key<'_>| db.map.get(key.bytes()).cloned();
-        let (old_a, old_b) = (tx.on(&a, read), tx.on(&b, read));
+        let read = |db: &Db, key: Key<'_>| db.map.get(key.bytes()).cloned();
+        let (old_a, old_b) = (tx.read(&a, read), tx.read(&b, read));
         let (old_a, old_b) = (old_a.await, old_b.await);
         let (to_a, to_b) = (to_a.to_vec(), to_b.to_vec());
         let write_a = tx.on(&a, move |db, key| db.put(key, &to_a));
@@ -366,19 +372,19 @@ impl Toy {
     /// The sum of several keys' numbers.
     #[command(route = tx(found(every_second)))]
     async fn total(tx: &Tx<Db>, words: Keys<'_, 2>) -> u64 {
-        tx.on_all(words.iter(), |db, key| db.number(key)).await.into_iter().sum()
+        tx.read_all(words.iter(), |db, key| db.number(key)).await.into_iter().sum()
     }
 
     /// Panics on the shard that owns the key.
     #[command(route = tx(1))]
     async fn boom_there(tx: &Tx<Db>, key: Key<'_>) -> u64 {
-        tx.on(&key, |_, _| -> u64 { panic!("as asked") }).await
+        tx.read(&key, |_, _| -> u64 { panic!("as asked") }).await
     }
 
     /// Panics here, after a hop.
     #[command(route = tx(1))]
     async fn boom_here(tx: &Tx<Db>, key: Key<'_>) -> u64 {
-        let number = tx.on(&key, |db, key| db.number(key)).await;
+        let number = tx.read(&key, |db, key| db.number(key)).await;
         assert!(number > u64::MAX - 1, "as asked");
         number
     }
@@ -386,8 +392,28 @@ impl Toy {
     /// Awaits what never comes.
     #[command(route = tx(1))]
     async fn hang(tx: &Tx<Db>, key: Key<'_>) -> u64 {
-        tx.on(&key, |db, key| db.number(key)).await;
+        tx.read(&key, |db, key| db.number(key)).await;
         std::future::pending().await
+    }
+
+    /// Panics where it would write for the first time.
+    #[command(route = tx(1), write)]
+    async fn boom_early(tx: &Tx<Db>, key: Key<'_>) -> u64 {
+        let number = tx.read(&key, |db, key| db.number(key)).await;
+        assert!(number > u64::MAX - 1, "as asked");
+        tx.on(&key, |db, key| db.put(key, b"1")).await;
+        number
+    }
+
+    /// Looks at a key so many times, one by one, and writes then.
+    #[command(route = tx(1), write)]
+    async fn rounds(tx: &Tx<Db>, key: Key<'_>, rounds: u64) -> u64 {
+        let mut sum = 0;
+        for _ in 0..rounds {
+            sum += tx.read(&key, |db, key| db.number(key)).await;
+        }
+        tx.on(&key, |db, key| db.put(key, b"1")).await;
+        sum
     }
 
     /// Requests are queued from here on.
@@ -544,7 +570,7 @@ impl Toy {
     #[command(route = session)]
     fn reply(session: &mut Memory, mode: &[u8]) -> Result<Said, Complaint> {
         session.reply = match mode {
-            b"on" => ReplyMode::On,
+            b"on" => ReplyMode::OnAtOnce,
             b"off" => ReplyMode::Off,
             b"skip" => ReplyMode::SkipNext,
             _ => return Err(Complaint("mode".into())),

@@ -208,7 +208,7 @@ impl Client {
     fn reply(session: &mut Session, reply: &mut Reply<'_, Resp>, on_off_skip: Replying) {
         match on_off_skip {
             Replying::On => {
-                session.reply = ReplyMode::On;
+                session.reply = ReplyMode::OnAtOnce;
                 reply.put(Status::OK);
             }
             Replying::Off => session.reply = ReplyMode::Off,

@@ -44,7 +44,7 @@ impl Subsequences {
 /// Reads a string, and how many bytes the table may take.
 fn read(tx: &Tx<Store>, key: &Key<'_>) -> Hop<Store, (Shared, usize)> {
     let db = usize::from(Dialect::from_bits(tx.scope()).db);
-    tx.on(key, move |store, key| {
+    tx.read(key, move |store, key| {
         let value = store.keyspace.dbs[db].get(key).unwrap_or(Value::Slice(b""));
         (shared(value), store.config.max_bulk_bytes())
     })

@@ -29,7 +29,7 @@ impl Renames {
     )]
     async fn rename(tx: &Tx<Db>, key: Key<'_>, newkey: Key<'_>) -> Result<Status, Error> {
         if key.bytes() == newkey.bytes() {
-            let is_there = tx.on(&key, |db, key| db.entry(key).exists()).await;
+            let is_there = tx.read(&key, |db, key| db.find(key).is_some()).await;
             return if is_there { Ok(Status::OK) } else { Err(Error::NO_SUCH_KEY) };
         }
         let taken = tx.on(&key, |db, key| db.entry(key).take()).await;
@@ -49,8 +49,8 @@ impl Renames {
         meta(key_flags = "RW,access,delete;OW,insert")
     )]
     async fn renamenx(tx: &Tx<Db>, key: Key<'_>, newkey: Key<'_>) -> Result<bool, Error> {
-        let is_there = tx.on(&key, |db, key| db.entry(key).exists());
-        let is_taken = tx.on(&newkey, |db, key| db.entry(key).exists());
+        let is_there = tx.read(&key, |db, key| db.find(key).is_some());
+        let is_taken = tx.read(&newkey, |db, key| db.find(key).is_some());
         if !is_there.await {
             return Err(Error::NO_SUCH_KEY);
         }
@@ -91,7 +91,7 @@ impl Moves {
         let own = own_database(tx.scope());
         let is_same_key = source.bytes() == destination.bytes();
         let replaces = options.replaces;
-        let read = tx.on(&source, move |keyspace, key| {
+        let read = tx.read(&source, move |keyspace, key| {
             let target = options.target(own, keyspace.dbs.len())?;
             if target == own && is_same_key {
                 return Err(SAME_OBJECT);

@@ -75,7 +75,7 @@ impl Session {
 impl kevy_rt::Session for Session {
     fn state(&mut self) -> SessionState {
         let reply = self.reply;
-        if reply == ReplyMode::SkipNext {
+        if reply != ReplyMode::Off {
             self.reply = ReplyMode::On;
         }
         SessionState {

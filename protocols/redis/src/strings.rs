@@ -239,7 +239,7 @@ impl Strings {
         if pairs.iter().next().is_none() {
             return Err(Error::arity("msetnx"));
         }
-        let exist = tx.on_all(pairs.iter(), |db, key| db.entry(key).exists());
+        let exist = tx.read_all(pairs.iter(), |db, key| db.find(key).is_some());
         if exist.await.contains(&true) {
             return Ok(false);
         }

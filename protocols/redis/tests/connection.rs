@@ -24,8 +24,14 @@ fn seeds_harm_nobody() {
     seeds().iter().for_each(|seed| connection::check(seed));
 }
 
+/// So many cases, unless `PROPTEST_CASES` says another number.
+fn cases(count: u32) -> ProptestConfig {
+    let said = std::env::var_os("PROPTEST_CASES").is_some();
+    if said { ProptestConfig::default() } else { ProptestConfig::with_cases(count) }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn mutations_of_seeds_harm_nobody(

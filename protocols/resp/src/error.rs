@@ -99,6 +99,14 @@ impl From<Refusal> for Error {
                 Error::new("OOM command not allowed when used memory > 'maxmemory'.")
             }
             Refusal::Overloaded => Error::new("BUSY the server has more to do than it takes on"),
+            Refusal::QueueFull => Error::new("ERR Transaction is too large"),
+            Refusal::RunDenied => Error::new(
+                "EXECABORT Transaction discarded because of: NOAUTH Authentication required.",
+            ),
+            Refusal::RunNoRoom => Error::new(
+                "EXECABORT Transaction discarded because of: OOM command not allowed when used \
+                 memory > 'maxmemory'.",
+            ),
             _ => Error::new("ERR the request was refused"),
         }
     }

@@ -156,7 +156,8 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let Some(transaction) = self.transactions.running[tx as usize].take() else { return };
         self.transactions.free.push(tx);
         self.release_visits(&transaction.visits);
-        let Transaction { conn: id, number, call, kind, .. } = transaction;
+        let Transaction { conn: id, number, call, kind, hub, .. } = transaction;
+        let is_queue = matches!(&kind, Kind::Task(state) if state.queue.is_some());
         if let Kind::Task(state) = &kind
             && let Some(watching) = &state.watching
         {
@@ -176,9 +177,13 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 Kind::Task(_) => {
                     let mut reply = Out::default();
                     self.refuse_room(call, &mut reply);
+                    if hub.is_some_and(|hub| hub.is_muted.get()) {
+                        reply.clear();
+                    }
                     self.finish_reply(&mut conn, number, &reply);
                 }
             }
+            conn.running_queues -= u32::from(is_queue);
             self.touched.push(id);
             self.server.conns.borrow_mut().give_back(conn);
         }
@@ -227,7 +232,6 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             }
             Kind::Task(state) => {
                 state.open -= 1;
-                state.has_run = true;
                 let hub = transaction.hub.clone().expect("a task has a hub");
                 hop.works.into_iter().for_each(|(number, work)| hub.answer(number, work));
                 self.transactions.runnable.push(tx);

@@ -33,6 +33,7 @@ use crate::tx::task::{Hub, Task};
 use crate::tx::watch::WatchId;
 
 pub(super) use start::parts_of;
+pub(crate) use tasks::refusal_of;
 
 /// A transaction asks an owner for its place in the order.
 pub(crate) struct Schedule<S: 'static> {
@@ -94,8 +95,6 @@ struct TaskState {
     reply: Option<Out>,
     /// Hops that are with their owners.
     open: usize,
-    /// Whether anything of it has run.
-    has_run: bool,
     /// What it watched, to be dropped at its end.
     watching: Option<Watching>,
     /// The watch that it begins.
@@ -172,6 +171,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             Item::Hop { entry, hop } => self.add_hop(entry, hop),
             Item::End { entry } => self.end_entry(entry),
             Item::Unwatch(watch) => self.server.changes.unwatch(watch),
+            Item::Marked(watch) => self.note_mark(watch),
             Item::Scheduled { tx, visit, entry, stamp, is_refused } => {
                 self.scheduled((tx, visit), entry, stamp, is_refused);
             }

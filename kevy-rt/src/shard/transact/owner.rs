@@ -52,8 +52,11 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         (coordinator, conn, number): (u16, ConnId, u64),
     ) -> usize {
         self.server.metrics.deferred.add(1);
-        let stamp = self.server.process.stamps.take(self.now_ms);
-        let stamp = if fault::is_on(Fault::OldDeferral) { Stamp::default() } else { stamp };
+        let stamp = match self.server.process.stamps.take(self.now_ms) {
+            _ if fault::is_on(Fault::OldDeferral) => Stamp::default(),
+            stamp if fault::is_on(Fault::LateDeferral) => stamp.later(),
+            stamp => stamp,
+        };
         let args_kept = Kept::new(args);
         let bytes = args_kept.argument_bytes();
         let reply = Out::default();
@@ -311,15 +314,15 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             Work::Whole { call, args, reply, is_admitted } => {
                 self.run_kept((*call, caller), args, reply, *is_admitted);
             }
-            Work::Closure { scope, command, project, job } => {
-                let (scope, command) = (*scope, *command);
+            Work::Closure { scope, command, may_write, project, job } => {
+                let (scope, command, may_write) = (*scope, *command, *may_write);
                 let ran = catch_unwind(AssertUnwindSafe(|| {
                     let caller = Caller::Nobody;
                     let cx = Cx { now_ms: self.now_ms, scope, server: &self.server, caller };
                     job.run(project(&mut self.store, &cx));
                 }));
                 if ran.is_err() {
-                    survive_panic(command);
+                    survive_panic(command, may_write);
                     *work = Work::Panicked;
                 }
             }
@@ -373,7 +376,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             }
         });
         if catch_unwind(guarded).is_err() {
-            survive_panic(&call.command.info);
+            survive_panic(&call.command.info, call.command.info.write);
             reply.clear();
             (self.ports[call.port as usize].refuse)(Refusal::Panicked, call.scope, reply);
         }

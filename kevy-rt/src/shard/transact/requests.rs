@@ -2,15 +2,16 @@
 //! isn't known.
 
 use crate::Args;
-use crate::commands::{CommandInfo, Commands, Port, QueueVerb, Queueing, Route, Run};
+use crate::commands::{CommandInfo, Commands, Port, QueueVerb, Queueing, Route, Run, Store};
 use crate::conn::{Conn, ConnId, Holds, Stall, Unfixed};
-use crate::cx::Caller;
+use crate::cx::{Caller, Cx};
 use crate::kept::Kept;
 use crate::shard::batch::{Call, Item};
 use crate::shard::plan::{Known, Plan, Planned, Where};
 use crate::shard::run::{Engine, Ran, answer};
 use crate::shared::Out;
 use crate::tx::fault::{self, Fault};
+use crate::tx::queue::Queue;
 use crate::tx::watch::WatchId;
 use crate::wire::{Outcome, Refusal};
 
@@ -40,6 +41,9 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             false => Ok(()),
         });
         if let Err(refusal) = admitted {
+            let runs_queue = matches!(command.run, Run::Queue(QueueVerb::Run));
+            let is_denied_run = refusal == Refusal::Denied && runs_queue;
+            let refusal = if is_denied_run { Refusal::RunDenied } else { refusal };
             let mut reply = Out::default();
             (port.refuse)(refusal, conn.state.scope, &mut reply);
             self.count_rejected(self.call(conn, command, index).index);
@@ -82,12 +86,20 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         conn.facts.last_command.set(Some(&command.info));
         let call = self.call(conn, command, index);
         let mut reply = Out::default();
-        if command.info.queueing == Queueing::Never {
-            (port.refuse)(Refusal::NotQueueable, call.scope, &mut reply);
+        let most = self.server.limits.get().parse.request_bytes;
+        let has_space = |queue: &Queue| queue.bytes + argument_bytes(args) <= most;
+        let refusal = if command.info.queueing == Queueing::Never {
+            Some(Refusal::NotQueueable)
+        } else if !self.admits_queued(call, conn, args) {
+            Some(Refusal::NoRoom)
+        } else if !conn.queued.as_deref().is_some_and(has_space) {
+            Some(Refusal::QueueFull)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            (port.refuse)(refusal, call.scope, &mut reply);
             self.count_rejected(call.index);
-            spoil(conn);
-        } else if !self.admits(call, Caller::Within(&conn.facts), args) {
-            self.refuse_room(call, &mut reply);
             spoil(conn);
         } else if let Some(queue) = &mut conn.queued {
             queue.push(index, Kept::new(args));
@@ -97,6 +109,22 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         Ran::Done
     }
 
+    /// Whether the store takes it that a request is queued.
+    fn admits_queued(&mut self, call: Call<C::Store>, conn: &Conn, args: Args<'_>) -> bool {
+        let (now_ms, scope, server) = (self.now_ms, call.scope, &self.server);
+        let cx = Cx { now_ms, scope, server, caller: Caller::Within(&conn.facts) };
+        self.store.admit_queued(&cx, &call.command.info, args)
+    }
+
+    /// Whether the store has room for what queued requests may write.
+    pub(super) fn admits_queue(&mut self, conn: &Conn, queue: &Queue) -> bool {
+        let port = self.port(conn);
+        queue.requests.iter().all(|(index, args)| {
+            let call = self.call(conn, port.table.numbered(*index), *index);
+            self.admits(call, Caller::Within(&conn.facts), args.args())
+        })
+    }
+
     /// Runs a verb about the queue, other than those that start a transaction.
     pub(in crate::shard) fn run_queue_verb(
         &mut self,
@@ -104,9 +132,22 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         port: &'static Port<C::Store>,
         call: Call<C::Store>,
         verb: QueueVerb,
+        args: Args<'_>,
     ) -> Ran {
         let mut reply = Out::default();
+        let queue = conn.queued.take();
+        let is_queued = queue.is_some() && matches!(verb, QueueVerb::Open | QueueVerb::Watch);
+        let lacks_room = match &queue {
+            Some(_) if is_queued => !self.admits_queued(call, conn, args),
+            Some(queue) if verb == QueueVerb::Run => !self.admits_queue(conn, queue),
+            _ => false,
+        };
+        conn.queued = queue;
         let outcome = match (verb, &conn.queued) {
+            (QueueVerb::Open | QueueVerb::Watch, Some(_)) if lacks_room => {
+                spoil(conn);
+                Err(Refusal::NoRoom)
+            }
             (QueueVerb::Open, None) => {
                 conn.queued = Some(Box::default());
                 Ok(Outcome::Done)
@@ -123,7 +164,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             (QueueVerb::Run, Some(_)) => {
                 conn.queued = None;
                 self.unwatch(conn);
-                Err(Refusal::Spoiled)
+                Err(if lacks_room { Refusal::RunNoRoom } else { Refusal::Spoiled })
             }
             (QueueVerb::Watch, _) => Err(Refusal::WatchWhileQueueing),
             (QueueVerb::Unwatch, _) => {
@@ -182,6 +223,30 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         }
     }
 
+    /// Tells those whose watched keys were changed in this turn. Nothing hangs on it: what counts is
+    /// what a queue's run reads at the owner.
+    #[inline]
+    pub(in crate::shard) fn tell_marks(&mut self) {
+        if self.server.changes.has_news() {
+            for watch in self.server.changes.take_news() {
+                if usize::from(watch.shard) == self.server.place.shard {
+                    self.note_mark(watch);
+                } else {
+                    self.outbox.push_free(watch.shard.into(), Item::Marked(watch));
+                }
+            }
+        }
+    }
+
+    /// A key that a connection watches was changed.
+    pub(super) fn note_mark(&mut self, watch: WatchId) {
+        let mut conns = self.server.conns.borrow_mut();
+        let watching = conns.get_mut(watch.conn).and_then(|conn| conn.watching.as_mut());
+        if let Some(watching) = watching.filter(|watching| watching.id == watch) {
+            watching.is_marked = true;
+        }
+    }
+
     /// A watch has begun at its owners. Its connection may have dropped it before, or be gone.
     pub(super) fn end_watch_if_dropped(
         &mut self,
@@ -204,6 +269,11 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
 /// on, so that whoever has to find out why can.
 fn is_heavy(info: &CommandInfo) -> bool {
     !matches!(info.route, Route::Local | Route::Session | Route::All { loose: true })
+}
+
+/// Bytes of a request's arguments.
+fn argument_bytes(args: Args<'_>) -> usize {
+    args.iter().map(<[u8]>::len).sum()
 }
 
 /// Nothing of a connection's queue will run.

@@ -119,13 +119,15 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let port = self.port(conn);
         let watching = conn.watching.get_or_insert_with(|| {
             self.transactions.next_watch += 1;
-            let shard = self.server.place.shard as u64;
-            let id = WatchId(shard << 48 | self.transactions.next_watch);
-            Box::new(Watching { id, keys: Vec::new() })
+            let (shard, number) = (self.server.place.shard as u16, self.transactions.next_watch);
+            let id = WatchId { shard, conn: conn.id, number };
+            Box::new(Watching { id, keys: Vec::new(), bytes: 0, is_marked: false })
         });
         let id = watching.id;
         for (owner, keys) in &by_shard {
-            watching.keys.push((*owner, call.scope, Kept::new(keys.args())));
+            let keys = Kept::new(keys.args());
+            watching.bytes += size_of::<(u16, u64, Kept)>() + keys.memory();
+            watching.keys.push((*owner, call.scope, keys));
         }
         let keys = args.hashes().iter().zip(owners);
         let keys = keys.map(|(&hash, &owner)| (owner, hash, Access::Shared));
@@ -148,9 +150,17 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         call: Call<C::Store>,
     ) -> Option<StartTask<C::Store>> {
         let mut queue = *conn.queued.take()?;
-        let watching = conn.watching.take();
         conn.attend();
         let port = self.port(conn);
+        if !self.admits_queue(conn, &queue) {
+            self.unwatch(conn);
+            let mut reply = Out::default();
+            (port.refuse)(Refusal::RunNoRoom, call.scope, &mut reply);
+            self.count_rejected(call.index);
+            answer(conn, &mut reply);
+            return None;
+        }
+        let watching = conn.watching.take();
         let shards = self.server.place.shards as u16;
         let mut wants: Vec<(u16, u64, Access)> = Vec::new();
         let mut keys: Vec<(u64, u16)> = Vec::new();

@@ -1,12 +1,13 @@
 //! Tasks: handlers over several shards, and queues that run as one. The shard polls them when a hop
 //! comes home, and takes up what they ask for.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
 
 use super::start::StartTask;
 use super::{Errand, Kind, TaskState, Transaction};
-use crate::commands::{Commands, Run};
+use crate::commands::{Commands, ReplyMode, Run};
 use crate::conn::{ConnFacts, ConnId, Holds, Unfixed};
 use crate::cx::Caller;
 use crate::gather::{PartOut, Plan as PartPlan};
@@ -16,7 +17,7 @@ use crate::shard::run::{Engine, survive_panic, take_muted};
 use crate::shared::Out;
 use crate::tx::entries::Intents;
 use crate::tx::hop::{Hop, Work};
-use crate::tx::task::{Ask, Hub};
+use crate::tx::task::{Ask, Hub, TooManyRounds};
 use crate::wire::Refusal;
 
 impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
@@ -34,8 +35,10 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let number = {
             let mut conns = self.server.conns.borrow_mut();
             let Some(conn) = conns.get_mut(id) else { return };
-            let muted = take_muted(&mut conn.state);
-            conn.queue.wait(muted)
+            let is_muted = take_muted(&mut conn.state);
+            // What a queue runs may turn its own replies on and off.
+            hub.is_muted.set(is_muted);
+            conn.queue.wait(is_muted && queue.is_none())
         };
         let me = self.server.place.shard as u16;
         let entries = &self.server.entries;
@@ -43,15 +46,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             *owner == me
                 && (self.transactions.entries == 0 || !entries.borrow().conflict_with(intents))
         });
-        let state = TaskState {
-            task: Some(task),
-            reply: None,
-            open: 0,
-            has_run: false,
-            watching,
-            begins,
-            queue,
-        };
+        let state = TaskState { task: Some(task), reply: None, open: 0, watching, begins, queue };
         let kind = Kind::Task(Box::new(state));
         let mut transaction = self.transaction(id, number, call, kind, Some(hub));
         let sender = match &transaction.kind {
@@ -89,13 +84,14 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let Kind::Task(state) = &mut transaction.kind else { return };
         state.open = errands.iter().filter(|errand| errand.hop.is_some()).count();
         let others = errands.iter().any(|errand| errand.owner != me);
+        let is_queue = state.queue.is_some();
         let tx = self.open(transaction, errands);
+        let mut conns = self.server.conns.borrow_mut();
+        let Some(conn) = conns.get_mut(id) else { return };
+        conn.running_queues += u32::from(is_queue);
         if others || holds != Holds::Order {
-            let mut conns = self.server.conns.borrow_mut();
-            if let Some(conn) = conns.get_mut(id) {
-                conn.unfixed.push(Unfixed::new(tx, hashes, is_whole, holds));
-                conn.attend();
-            }
+            conn.unfixed.push(Unfixed::new(tx, hashes, is_whole, holds));
+            conn.attend();
         }
     }
 
@@ -112,6 +108,7 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             let Kind::Task(state) = &mut transaction.kind else { return true };
             let Some(task) = &mut state.task else { return true };
             let mut context = Context::from_waker(Waker::noop());
+            hub.polls.set(hub.polls.get() + 1);
             let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut context)));
             match polled {
                 Ok(Poll::Ready(reply)) => {
@@ -119,14 +116,12 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                     state.task = None;
                 }
                 Ok(Poll::Pending) => {}
-                Err(_) => {
-                    if state.has_run {
-                        survive_panic(&call.command.info);
-                    }
+                Err(panic) => {
                     state.task = None;
                     // Hops that were asked for in vain are not sent.
-                    hub.take_asks();
-                    state.reply = Some(self.panicked(call));
+                    hub.drop_asks();
+                    survive_panic(&call.command.info, hub.has_written.get());
+                    state.reply = Some(self.failed(call, &hub, refusal_of(&*panic)));
                     return true;
                 }
             }
@@ -150,8 +145,6 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             if has_hops {
                 let answered = send(self, hops);
                 was_answered |= !answered.is_empty();
-                let Kind::Task(state) = &mut transaction.kind else { return true };
-                state.has_run |= !answered.is_empty();
                 answered.into_iter().for_each(|(number, work)| hub.answer(number, work));
             }
             if is_through {
@@ -161,11 +154,9 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 let Kind::Task(state) = &mut transaction.kind else { return true };
                 if state.open == 0 && !has_hops {
                     // It awaits what no hop will bring.
-                    if state.has_run {
-                        survive_panic(&call.command.info);
-                    }
                     state.task = None;
-                    state.reply = Some(self.panicked(call));
+                    survive_panic(&call.command.info, hub.has_written.get());
+                    state.reply = Some(self.failed(call, &hub, Refusal::Panicked));
                     return true;
                 }
                 return false;
@@ -173,9 +164,12 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         }
     }
 
-    pub(super) fn panicked(&self, call: Call<C::Store>) -> Out {
+    /// The reply of a task that was not to end so.
+    pub(super) fn failed(&self, call: Call<C::Store>, hub: &Hub<C::Store>, why: Refusal) -> Out {
         let mut reply = Out::default();
-        (self.ports[call.port as usize].refuse)(Refusal::Panicked, call.scope, &mut reply);
+        if !hub.is_muted.get() {
+            (self.ports[call.port as usize].refuse)(why, call.scope, &mut reply);
+        }
         reply
     }
 
@@ -241,7 +235,15 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         self.count_run(call.index, reply.errors() != 0);
         self.late_reply(id, number, &reply);
         if let Some(tx) = tx {
+            self.end_queue(id, state.queue.is_some());
             self.order_is_known(id, tx, true);
+        }
+    }
+
+    /// A connection's transaction is through, which ran its queue if it `is_queue`.
+    pub(super) fn end_queue(&mut self, id: ConnId, is_queue: bool) {
+        if let Some(conn) = self.server.conns.borrow_mut().get_mut(id) {
+            conn.running_queues -= u32::from(is_queue);
         }
     }
 
@@ -287,9 +289,21 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
         let Some(mut conn) = lent else { return Work::Panicked };
         let guarded = AssertUnwindSafe(|| match call.command.run {
             Run::Session(run) => {
+                let skips = conn.state.reply == ReplyMode::SkipNext;
                 self.run_session_request(&mut conn, call, run, args.args(), &mut reply);
                 // Later requests of the connection wait for this one, so that is its own change.
                 hub.scope.set(conn.state.scope);
+                match conn.state.reply {
+                    ReplyMode::Off => hub.is_muted.set(true),
+                    ReplyMode::OnAtOnce => {
+                        conn.state.reply = ReplyMode::On;
+                        hub.is_muted.set(false);
+                    }
+                    // The reply that is to be skipped is the one after the queue's.
+                    ReplyMode::On if skips => conn.state.reply = ReplyMode::SkipNext,
+                    ReplyMode::SkipNext => reply.clear(),
+                    ReplyMode::On => {}
+                }
             }
             Run::One(run) => {
                 self.run_whole(call, run, Caller::Within(&conn.facts), args.args(), &mut reply);
@@ -297,12 +311,18 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             _ => {}
         });
         if catch_unwind(guarded).is_err() {
-            survive_panic(&call.command.info);
-            reply = self.panicked(call);
+            survive_panic(&call.command.info, call.command.info.write);
+            reply.clear();
+            (port.refuse)(Refusal::Panicked, call.scope, &mut reply);
         }
         self.server.conns.borrow_mut().give_back(conn);
         Work::Whole { call, args: Kept::default(), reply, is_admitted: true }
     }
+}
+
+/// What a handler is refused with that unwound.
+pub(crate) fn refusal_of(panic: &(dyn Any + Send)) -> Refusal {
+    if panic.is::<TooManyRounds>() { Refusal::TooManyRounds } else { Refusal::Panicked }
 }
 
 /// Hops by owner, each with all that is asked of it.

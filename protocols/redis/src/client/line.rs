@@ -35,7 +35,9 @@ pub(super) fn line(conn: &ConnView<'_>, now_ms: u64) -> String {
     add("multi", &conn.queued.map_or(-1, |requests| requests as i64));
     add("qbuf", &conn.input_bytes);
     add("qbuf-free", &conn.input_room);
-    for name in ["argv-mem", "multi-mem", "rbs", "rbp"] {
+    add("argv-mem", &0);
+    add("multi-mem", &conn.queued_bytes);
+    for name in ["rbs", "rbp"] {
         add(name, &0);
     }
     add("obl", &conn.output_bytes);
@@ -57,10 +59,12 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Redis's letters: requests are queued, Unix socket, kept from eviction, unnoticed by it; or none.
+/// Redis's letters: requests are queued, a watched key was changed, Unix socket, kept from eviction,
+/// unnoticed by it; or none.
 fn flags(session: &Session, conn: &ConnView<'_>) -> String {
     let letters = [
         (conn.queued.is_some(), 'x'),
+        (conn.is_watch_marked, 'd'),
         (matches!(conn.facts.peer, Peer::Unix(_)), 'U'),
         (session.is_kept, 'e'),
         (session.is_unnoticed, 'T'),

@@ -95,4 +95,21 @@ impl Room {
         let more = args.iter().map(|arg| arg.len() as u64).sum::<u64>();
         self.share.make(keyspace, limit, more, self.rules.eviction, is_claimed)
     }
+
+    /// The same for a request that is to be queued: without room even those are refused that need
+    /// none.
+    pub(super) fn make_for_queued(
+        &mut self,
+        keyspace: &mut Keyspace,
+        command: &CommandInfo,
+        args: Args<'_>,
+        is_claimed: &dyn Fn(u64) -> bool,
+        held: impl FnOnce() -> u64,
+    ) -> bool {
+        if self.rules.limit == 0 || command.has_flag("denyoom") {
+            return self.make(keyspace, command, args, is_claimed, held);
+        }
+        let limit = self.rules.limit.saturating_sub(held());
+        self.share.make(keyspace, limit, 0, self.rules.eviction, is_claimed)
+    }
 }

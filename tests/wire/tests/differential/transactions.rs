@@ -1,10 +1,14 @@
 //! Several keys at one moment: RENAME and its kin, LCS, MSETNX; requests that are queued to run as
 //! one, and watched keys.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kevy_wire_tests::{Both, Outcome, Reply, Server, is_self_check, matrix, wait_until, words};
+use kevy_wire_tests::{
+    Both, Outcome, Reply, Server, encode, is_self_check, matrix, wait_until, words,
+};
 
 use crate::compare::{Report, View, describe};
 use crate::script::{Run, run, run_with};
@@ -546,6 +550,52 @@ fn replies_may_be_off() {
     "#);
 }
 
+/// What replies are left where they are turned on and off within a queue is no whole reply, so bytes
+/// are compared.
+#[test]
+fn replies_may_be_turned_on_and_off_within() {
+    for setup in matrix() {
+        let both = Both::start(setup, &[]);
+        let bytes = |server: &Server, lines: &str| {
+            let mut stream = TcpStream::connect(server.socket_address()).expect("it listens");
+            let sent: Vec<u8> = lines.split("; ").flat_map(|line| encode(words(line))).collect();
+            stream.write_all(&sent).expect("send");
+            stream.shutdown(Shutdown::Write).expect("nothing more comes");
+            let mut received = Vec::new();
+            stream.read_to_end(&mut received).expect("all replies");
+            String::from_utf8_lossy(&received).into_owned()
+        };
+        for lines in [
+            "MULTI; CLIENT REPLY OFF; PING; GET a; EXEC; PING; CLIENT REPLY ON; PING",
+            "MULTI; CLIENT REPLY OFF; PING; CLIENT REPLY ON; PING; EXEC; PING",
+            "MULTI; CLIENT REPLY SKIP; PING; GET a; EXEC; PING; ECHO x",
+            "MULTI; PING; CLIENT REPLY SKIP; EXEC; PING; ECHO x",
+            "MULTI; CLIENT REPLY SKIP; CLIENT REPLY ON; PING; EXEC; PING; ECHO x",
+            "MULTI; CLIENT REPLY SKIP; SELECT 0; PING; EXEC; PING; ECHO x",
+            "MULTI; PING; CLIENT REPLY ON; PING; SET a 1; EXEC; PING",
+            "CLIENT REPLY OFF; MULTI; PING; CLIENT REPLY ON; PING; EXEC; ECHO y",
+            "CLIENT REPLY OFF; MULTI; NOSUCH; EXEC; CLIENT REPLY ON",
+            "CLIENT REPLY OFF; WATCH a; SET a 1; MULTI; CLIENT REPLY ON; EXEC; PING; CLIENT REPLY ON",
+            "CLIENT REPLY SKIP; CLIENT REPLY ON; PING; PING",
+            "CLIENT REPLY SKIP; CLIENT REPLY OFF; PING; CLIENT REPLY ON; PING",
+            "CLIENT REPLY SKIP; CLIENT REPLY SKIP; PING; ECHO x",
+            "CLIENT REPLY OFF; CLIENT REPLY SKIP; PING; ECHO x; CLIENT REPLY ON; ECHO y",
+            "CLIENT REPLY SKIP; MULTI; PING; EXEC",
+            "CLIENT REPLY SKIP; CLIENT REPLY; PING; PING",
+            "CLIENT REPLY SKIP; CLIENT REPLY NOPE; PING; PING",
+            "CLIENT REPLY SKIP; NOSUCH; PING",
+            "CLIENT REPLY SKIP; RESET; PING; PING",
+            "CLIENT REPLY SKIP; SELECT 0; PING",
+            "CLIENT REPLY SKIP; HELLO 3; PING",
+            "CLIENT REPLY OFF; RESET; PING",
+            "CLIENT REPLY OFF; MULTI; RESET; PING",
+        ] {
+            let (oracle, ours) = (bytes(&both.oracle, lines), bytes(&both.ours, lines));
+            assert_eq!(ours, oracle, "{setup}: {lines}");
+        }
+    }
+}
+
 #[test]
 fn watched_keys() {
     run(r#"
@@ -900,13 +950,49 @@ fn queues_deep_in_a_pipeline() {
     report.finish();
 }
 
-/// Without room nothing that may use memory is queued. Other requests are refused too by the oracle,
-/// to bound the queue, so the script has none of these.
+/// Without room nothing is queued, whatever it is, and what was queued doesn't run if it may use
+/// memory.
 #[test]
 fn what_has_no_room_is_not_queued() {
     run_with(
         &[("maxmemory", "1")],
         r#"
+        MULTI
+        GET a
+        PING
+        DEL a
+        ECHO hi
+        CLIENT ID
+        SELECT 0
+        FLUSHALL
+        DBSIZE
+        WATCH a
+        MULTI
+        NOSUCH
+        SET
+        EXEC
+        MULTI
+        DISCARD
+        MULTI
+        PING
+        RESET
+        EXEC
+        CONFIG SET maxmemory 0
+        MULTI
+        SET b 1
+        GET a
+        CONFIG SET maxmemory 1
+        PING
+        EXEC
+        EXEC
+        PING
+        CONFIG SET maxmemory 1
+        MULTI
+        NOSUCH
+        SET a 1
+        EXEC
+        CONFIG SET maxmemory 0
+        DEL b
         MULTI
         SET a 1
         EXEC
@@ -934,12 +1020,43 @@ fn what_has_no_room_is_not_queued() {
     );
 }
 
-/// But that the oracle answers EXEC of such a client in the words for a queue that is dropped.
+/// The limit comes between the queue and its run.
+#[test]
+fn what_has_no_room_any_more_doesnt_run() {
+    for setup in matrix() {
+        let both = Both::start(setup, &[]);
+        let (oracle, ours) = both.connect();
+        let (other_oracle, other_ours) = both.connect();
+        let seen = |mut client: kevy_wire_tests::Client, mut other: kevy_wire_tests::Client| {
+            let mut seen = Vec::new();
+            for (queued, meanwhile) in [
+                ("SET b 1; GET a", "CONFIG SET maxmemory 1"),
+                ("DEL none; GET a", "CONFIG SET maxmemory 1"),
+                ("NOSUCH; SET b 1", "CONFIG SET maxmemory 1"),
+                ("SET b 1; NOSUCH", "CONFIG SET maxmemory 1"),
+                ("SET b 1; GET a", "SET a 2; CONFIG SET maxmemory 1"),
+                ("GET a", "SET a 3; CONFIG SET maxmemory 1"),
+            ] {
+                other.call(words("CONFIG SET maxmemory 0"));
+                let lines = ["WATCH a", "MULTI"].into_iter().chain(queued.split("; "));
+                lines.for_each(|line| seen.push(client.call(words(line))));
+                meanwhile.split("; ").for_each(|line| seen.push(other.call(words(line))));
+                ["EXEC", "EXEC", "GET b"].map(|line| seen.push(client.call(words(line))));
+            }
+            seen
+        };
+        assert_eq!(seen(ours, other_ours), seen(oracle, other_oracle), "{setup}");
+    }
+}
+
 #[test]
 fn who_may_not_queue() {
     run_with(
         &[("requirepass", "secret")],
         r#"
+        EXEC
+        EXEC x
+        MULTI x
         MULTI
         DISCARD
         WATCH a
@@ -1063,6 +1180,20 @@ fn client_list_tells_of_queues() {
                 client.call(words(line));
                 let line = other.call(["CLIENT", "LIST", "ID", &id]).text();
                 seen.push((field(&line, "flags"), field(&line, "multi")));
+            }
+            // The owner of a watched key tells of its change; nobody waits for that.
+            for (lines, flags) in [("WATCH c d", "d"), ("WATCH c; MULTI; SET a 2", "xd")] {
+                lines.split("; ").for_each(|line| drop(client.call(words(line))));
+                other.call(["SET", "c", "1"]);
+                let line = wait_until("the change is known", || {
+                    let line = other.call(["CLIENT", "LIST", "ID", &id]).text();
+                    (field(&line, "flags") == flags).then_some(line)
+                });
+                seen.push(((field(&line, "multi-mem") == "0").to_string(), String::new()));
+                client.call(["DISCARD"]);
+                client.call(["UNWATCH"]);
+                let line = other.call(["CLIENT", "LIST", "ID", &id]).text();
+                seen.push((field(&line, "flags"), field(&line, "multi-mem")));
             }
             seen
         };
