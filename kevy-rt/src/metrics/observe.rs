@@ -114,7 +114,7 @@ fn tell_commands(server: &Server, scrape: &mut Scrape) {
             if stats.calls.get() == 0 && stats.rejected.get() == 0 {
                 continue;
             }
-            let port = port.rsplit("::").next().unwrap_or(port);
+            let port = port.rsplit("::").next().unwrap_or(port).trim();
             let labels = [port.into(), command.name.into()];
             match index {
                 0 => family.sample(labels, stats.calls.get()),
