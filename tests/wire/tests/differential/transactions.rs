@@ -1041,7 +1041,9 @@ fn what_has_no_room_any_more_doesnt_run() {
                 let lines = ["WATCH a", "MULTI"].into_iter().chain(queued.split("; "));
                 lines.for_each(|line| seen.push(client.call(words(line))));
                 meanwhile.split("; ").for_each(|line| seen.push(other.call(words(line))));
-                ["EXEC", "EXEC", "GET b"].map(|line| seen.push(client.call(words(line))));
+                for line in ["EXEC", "EXEC", "GET b"] {
+                    seen.push(client.call(words(line)));
+                }
             }
             seen
         };
