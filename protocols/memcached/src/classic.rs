@@ -141,7 +141,7 @@ impl Classic {
     }
 
     /// Adds to a number
-    #[command(route = single(1), write, flags(denyoom))]
+    #[command(route = single(1), write)]
     fn incr(
         db: &mut impl Items,
         key: Key<'_>,
@@ -152,7 +152,7 @@ impl Classic {
     }
 
     /// Takes away from a number, but not below zero
-    #[command(route = single(1), write, flags(denyoom))]
+    #[command(route = single(1), write)]
     fn decr(
         db: &mut impl Items,
         key: Key<'_>,

@@ -19,6 +19,8 @@ impl Error {
     pub const TOO_LARGE: Error = Error("SERVER_ERROR object too large for cache");
     /// A value that there is no room for.
     pub const NO_ROOM: Error = Error("SERVER_ERROR out of memory storing object");
+    /// A number that was to be made, and that there is no room for.
+    pub const NO_ROOM_FOR_NEW: Error = Error("SERVER_ERROR Out of memory allocating new item");
     /// A value that isn't a number.
     pub const NOT_A_NUMBER: Error =
         Error("CLIENT_ERROR cannot increment or decrement non-numeric value");

@@ -22,7 +22,7 @@ pub struct Meta;
 #[commands(store = impl Items, wire = Text)]
 impl Meta {
     /// Answers what is wanted of a key: its value, flags, expiry, and more
-    #[command(route = single(1), write, flags(denyoom))]
+    #[command(route = single(1), write, flags(denyoom, asks_room))]
     fn mg(db: &mut impl Items, key: Key<'_>, flags: Rest<'_>, reply: &mut Reply<'_, Text>) {
         match Flags::read(flags.iter()) {
             Ok(wanted) => get(db, key, &wanted, flags, reply),
@@ -48,7 +48,7 @@ impl Meta {
     }
 
     /// Adds to a number, or takes away from it
-    #[command(route = single(1), write, flags(denyoom))]
+    #[command(route = single(1), write, flags(denyoom, asks_room))]
     fn ma(db: &mut impl Items, key: Key<'_>, flags: Rest<'_>, reply: &mut Reply<'_, Text>) {
         let wanted = Flags::read(flags.iter()).map_err(of_few_words);
         if let Err(error) = wanted.and_then(|wanted| count(db, key, &wanted, flags, reply)) {
@@ -223,7 +223,7 @@ fn get<S: Items>(
     let mut entry = keyspace.dbs[0].entry(key);
     let now_ms = entry.now_ms();
     let is_there = entry.record().and_then(Item::of).is_some();
-    let is_new = !is_there && !entry.exists() && wanted.vivifies.is_some();
+    let is_new = !is_there && !entry.exists() && wanted.vivifies.is_some() && cache.has_room;
     if is_new {
         let empty = Value::Slice(b"");
         storing::put(cache, &mut entry, empty, Expiry::Never, ItemMeta::default());
@@ -420,6 +420,7 @@ fn count<S: Items>(
     let now_ms = entry.now_ms();
     let (number, is_new) = match (counted, wanted.vivifies) {
         (Counted::To(number), _) => (number, false),
+        (Counted::NotFound, Some(_)) if !cache.has_room => return Err(Error::NO_ROOM_FOR_NEW),
         (Counted::NotFound, Some(_)) if !entry.exists() => {
             let mut digits = itoa::Buffer::new();
             let digits = Value::Slice(digits.format(wanted.initial).as_bytes());

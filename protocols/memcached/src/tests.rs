@@ -119,6 +119,10 @@ fn memory_is_bounded_by_eviction_or_refusal() {
         };
         assert!(number("bytes") <= 2 << 20, "{stats}");
         assert_eq!(refused > 0, !evicts);
+        let vivified = server.call(client, b"mg new N30\r\nma newer N30\r\n");
+        let refusal = "EN\r\nSERVER_ERROR Out of memory allocating new item\r\n";
+        let expected = if evicts { "HD W\r\nHD\r\n" } else { refusal };
+        assert_eq!(String::from_utf8_lossy(&vivified), expected);
         assert_eq!(number("evictions") > 0, evicts);
         assert_eq!(number("total_items"), stored + u64::from(evicts));
         assert_eq!(number("curr_items"), number("total_items") - number("evictions"));
