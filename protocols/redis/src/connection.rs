@@ -1,7 +1,7 @@
 //! PING, HELLO, AUTH, SELECT and what else is about the connection itself.
 
 use kevy_resp::{Error, Frame, Resp, Status, Writer};
-use kevy_rt::{Close, Cx, Reply, Rest, commands, parse_integer};
+use kevy_rt::{Arg, Close, Cursor, Cx, Refusal, Reply, Rest, commands, parse_integer};
 
 use crate::config::Config;
 use crate::database::Index;
@@ -30,6 +30,16 @@ const NO_SUCH_PROTOCOL: Error = Error::new("NOPROTO unsupported protocol version
 #[derive(Debug)]
 pub struct Connection;
 
+/// PING's message. What follows is too much, and not of a wrong form.
+struct Last<'a>(&'a [u8]);
+
+impl<'a> Arg<'a, Resp> for Last<'a> {
+    fn take(cursor: &mut Cursor<'a>) -> Result<Self, Error> {
+        let message = cursor.bytes()?;
+        if cursor.is_done() { Ok(Last(message)) } else { Err(Refusal::Arity("PING").into()) }
+    }
+}
+
 #[commands(store = Config, wire = Resp, session = Session)]
 impl Connection {
     /// Ping the server
@@ -41,9 +51,9 @@ impl Connection {
         flags(fast),
         meta(tips = "request_policy:all_shards,response_policy:all_succeeded")
     )]
-    fn ping(reply: &mut Reply<'_, Resp>, message: Option<&[u8]>) {
+    fn ping(reply: &mut Reply<'_, Resp>, message: Option<Last<'_>>) {
         match message {
-            Some(message) => reply.bulk(message),
+            Some(Last(message)) => reply.bulk(message),
             None => reply.put(Status::PONG),
         }
     }

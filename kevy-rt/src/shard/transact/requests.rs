@@ -102,7 +102,10 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
             self.count_rejected(call.index);
             spoil(conn);
         } else if let Some(queue) = &mut conn.queued {
-            queue.push(index, Kept::new(args));
+            // Nothing of a spoiled one will run.
+            if !queue.is_spoiled {
+                queue.push(index, Kept::new(args));
+            }
             (port.outcome)(Outcome::Queued, call.scope, &mut reply);
         }
         answer(conn, &mut reply);
