@@ -21,8 +21,8 @@ use kevy_redis::connection::REDIS_VERSION;
 use kevy_redis::session::Session;
 use kevy_redis::store::Store;
 use kevy_resp::Resp;
-use kevy_rt::{Builder, Listen, Runtime, server};
-use tracing::{error, info};
+use kevy_rt::{Builder, Error, Listen, Runtime, server};
+use tracing::{error, info, warn};
 
 use crate::pid_file::PidFile;
 
@@ -112,7 +112,14 @@ fn serve(config: &Config) -> Result<(), String> {
         }
     };
     info!("Ready to accept connections");
-    let ended = runtime.join().map_err(|error| error.to_string());
+    let ended = match runtime.join() {
+        // Who asks for an end gets it, whatever clients left unread.
+        Err(error @ Error::Undrained { .. }) => {
+            warn!("{error}");
+            Ok(())
+        }
+        ended => ended.map_err(|error| error.to_string()),
+    };
     info!("bye");
     ended
 }
