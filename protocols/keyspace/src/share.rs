@@ -15,9 +15,9 @@ const EVICTED_PER_REQUEST: usize = 16 * 1024;
 const SLACK: u64 = 2048;
 
 /// Bytes beside what is written that a write may take: it may make a segment of the index grow.
-const SPARE: u64 = 64 * 1024;
+const BESIDE: u64 = 64 * 1024;
 
-/// Bytes that all shards have, as far as these have told.
+/// Bytes that the keys of all shards take, as far as these have told.
 #[derive(Debug, Default)]
 pub struct Total(AtomicI64);
 
@@ -45,21 +45,20 @@ impl Share {
         Share { total, shards: shards as u64, told: 0 }
     }
 
-    /// Makes room for `more` bytes, so that all shards' keys, and what they hold `beside` these, take
-    /// at most `limit`. Keys whose hash `is_claimed` stay. False if there is no room.
+    /// Makes room for `more` bytes, so that all shards' keys take at most `limit`. Keys whose hash
+    /// `is_claimed` stay. False if there is no room.
     #[cold]
     pub fn make<T: Object>(
         &mut self,
         keyspace: &mut Keyspace<T>,
-        beside: u64,
         limit: u64,
         more: u64,
         eviction: Eviction,
         is_claimed: &dyn Fn(u64) -> bool,
     ) -> bool {
-        let spare = SPARE.min(limit / 256);
+        let beside = BESIDE.min(limit / 256);
         for _ in 0..EVICTED_PER_REQUEST {
-            if self.tell(keyspace.memory() as u64 + beside, limit) + more + spare <= limit {
+            if self.tell(keyspace, limit) + more + beside <= limit {
                 return true;
             }
             if !keyspace.evict(eviction.policy, eviction.draws, is_claimed) {
@@ -69,9 +68,10 @@ impl Share {
         false
     }
 
-    /// Tells the others that this shard has `mine`, if that has changed by much; answers how much all
+    /// Tells the others how much this shard has, if that has changed by much; answers how much all
     /// have.
-    fn tell(&mut self, mine: u64, limit: u64) -> u64 {
+    fn tell<T: Object>(&mut self, keyspace: &Keyspace<T>, limit: u64) -> u64 {
+        let mine = keyspace.memory() as u64;
         let change = mine as i64 - self.told as i64;
         if change.unsigned_abs() > limit / SLACK / self.shards {
             self.told = mine;

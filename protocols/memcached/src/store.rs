@@ -205,7 +205,7 @@ impl kevy_rt::Store for Store {
             let eviction = Eviction { policy, draws: DRAWS };
             let is_claimed = |hash| cx.server().is_claimed(hash);
             let has_room =
-                self.share.make(&mut self.keyspace, 0, memory_bytes, more, eviction, &is_claimed);
+                self.share.make(&mut self.keyspace, memory_bytes, more, eviction, &is_claimed);
             self.cache.set_room(has_room);
         }
         true

@@ -95,14 +95,14 @@ impl kevy_rt::Store for Store {
     fn admit(&mut self, cx: &Cx<'_>, command: &CommandInfo, args: Args<'_>) -> bool {
         self.room.follow(&self.config, &self.keyspace);
         let is_claimed = |hash| cx.server().is_claimed(hash);
-        let held = || self.startup.held(cx);
+        let held = || self.startup.bytes();
         self.room.make(&mut self.keyspace, command, args, &is_claimed, held)
     }
 
     fn admit_queued(&mut self, cx: &Cx<'_>, command: &CommandInfo, args: Args<'_>) -> bool {
         self.room.follow(&self.config, &self.keyspace);
         let is_claimed = |hash| cx.server().is_claimed(hash);
-        let held = || self.startup.held(cx);
+        let held = || self.startup.bytes();
         self.room.make_for_queued(&mut self.keyspace, command, args, &is_claimed, held)
     }
 

@@ -46,15 +46,6 @@ impl Rules {
     }
 }
 
-/// What the limit is for beside keys.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Held {
-    /// What the process had before there were keys.
-    pub(super) startup: u64,
-    /// Buffers that this shard keeps to use them again.
-    pub(super) buffers: u64,
-}
-
 /// A shard's share of the memory.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -86,8 +77,8 @@ impl Room {
         }
     }
 
-    /// Makes room for a command that may use memory, beside what is `held`. Keys that are claimed
-    /// stay. False if there is none.
+    /// Makes room for a command that may use memory, beside the `held` bytes that the process had
+    /// before there were keys. Keys that are claimed stay. False if there is none.
     #[inline]
     pub(super) fn make(
         &mut self,
@@ -95,15 +86,14 @@ impl Room {
         command: &CommandInfo,
         args: Args<'_>,
         is_claimed: &dyn Fn(u64) -> bool,
-        held: impl FnOnce() -> Held,
+        held: impl FnOnce() -> u64,
     ) -> bool {
         if self.rules.limit == 0 || !command.has_flag("denyoom") {
             return true;
         }
-        let Held { startup, buffers } = held();
-        let limit = self.rules.limit.saturating_sub(startup);
+        let limit = self.rules.limit.saturating_sub(held());
         let more = args.iter().map(|arg| arg.len() as u64).sum::<u64>();
-        self.share.make(keyspace, buffers, limit, more, self.rules.eviction, is_claimed)
+        self.share.make(keyspace, limit, more, self.rules.eviction, is_claimed)
     }
 
     /// The same for a request that is to be queued: without room even those are refused that need
@@ -114,13 +104,12 @@ impl Room {
         command: &CommandInfo,
         args: Args<'_>,
         is_claimed: &dyn Fn(u64) -> bool,
-        held: impl FnOnce() -> Held,
+        held: impl FnOnce() -> u64,
     ) -> bool {
         if self.rules.limit == 0 || command.has_flag("denyoom") {
             return self.make(keyspace, command, args, is_claimed, held);
         }
-        let Held { startup, buffers } = held();
-        let limit = self.rules.limit.saturating_sub(startup);
-        self.share.make(keyspace, buffers, limit, 0, self.rules.eviction, is_claimed)
+        let limit = self.rules.limit.saturating_sub(held());
+        self.share.make(keyspace, limit, 0, self.rules.eviction, is_claimed)
     }
 }

@@ -2,9 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kevy_rt::Cx;
-
-use super::room::Held;
 use crate::info::resident_bytes;
 
 /// Bytes that the process held when the last of its shards began its first turn: the program, its
@@ -20,11 +17,5 @@ impl Startup {
 
     pub(super) fn bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
-    }
-
-    /// With what a shard holds beside keys since.
-    #[inline]
-    pub(super) fn held(&self, cx: &Cx<'_>) -> Held {
-        Held { startup: self.bytes(), buffers: cx.server().metrics().buffer_bytes.get() }
     }
 }
