@@ -224,7 +224,6 @@ mod tests {
             startup: 10 * MB,
             dataset: 100 * MB,
             clients: MB,
-            buffers: 0,
             unused: 5 * MB,
             resident: 120 * MB,
             peak: 121 * MB,

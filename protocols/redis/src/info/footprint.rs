@@ -10,8 +10,6 @@ pub(crate) struct Footprint {
     /// Keys and values, their index included.
     pub(crate) dataset: u64,
     pub(crate) clients: u64,
-    /// What the runtime keeps to use it again.
-    pub(crate) buffers: u64,
     /// Holes between records, and what was cleared and isn't freed yet.
     pub(crate) unused: u64,
     /// What the process holds now, and the most it ever did.
@@ -30,7 +28,6 @@ impl Footprint {
             footprint.dataset += part.keyspace_bytes as u64;
             footprint.unused += part.unused_bytes as u64;
             footprint.clients += part.client_bytes as u64;
-            footprint.buffers += part.buffer_bytes;
             footprint.keys += part.databases.iter().map(|(keys, _)| *keys as u64).sum::<u64>();
             if let Some(process) = &part.process {
                 footprint.startup = process.startup_bytes;
@@ -44,12 +41,12 @@ impl Footprint {
     }
 
     pub(crate) fn used(&self) -> u64 {
-        self.overhead() + self.dataset
+        self.startup + self.dataset + self.clients
     }
 
     /// What isn't for keys.
     pub(crate) fn overhead(&self) -> u64 {
-        self.startup + self.clients + self.buffers
+        self.startup + self.clients
     }
 
     /// With what is between and behind the records.
@@ -59,7 +56,7 @@ impl Footprint {
 
     /// Since the start.
     fn grown(&self) -> u64 {
-        self.dataset + self.clients + self.buffers
+        self.dataset + self.clients
     }
 
     pub(crate) fn bytes_per_key(&self) -> u64 {
@@ -107,7 +104,6 @@ mod tests {
             keyspace_bytes: 1000,
             client_bytes: 250,
             unused_bytes: 70,
-            buffer_bytes: 100,
             process: (shard == 0).then(|| Process {
                 startup_bytes: 1500,
                 max_memory: 9000,
@@ -117,14 +113,14 @@ mod tests {
             ..Part::default()
         };
         let footprint = Footprint::of(&[part(1), part(0)]);
-        assert_eq!(footprint.used(), 4200);
-        assert_eq!(footprint.overhead(), 2200);
-        assert_eq!(footprint.active(), 4340);
-        assert_eq!(footprint.peak, 4200, "the peak is no less than what is used");
-        assert_eq!(footprint.bytes_per_key(), 2700 / 6);
-        assert_eq!(footprint.dataset_percent(), 100.0 * 2000.0 / 2700.0);
-        assert_eq!(footprint.fragmentation(), 5000.0 / 4200.0);
-        assert_eq!(footprint.fragmentation_bytes(), 800);
+        assert_eq!(footprint.used(), 4000);
+        assert_eq!(footprint.overhead(), 2000);
+        assert_eq!(footprint.active(), 4140);
+        assert_eq!(footprint.peak, 4000, "the peak is no less than what is used");
+        assert_eq!(footprint.bytes_per_key(), 2500 / 6);
+        assert_eq!(footprint.dataset_percent(), 80.0);
+        assert_eq!(footprint.fragmentation(), 1.25);
+        assert_eq!(footprint.fragmentation_bytes(), 1000);
         assert_eq!(footprint.limit, 9000);
     }
 

@@ -26,8 +26,6 @@ pub(crate) struct Part {
     /// Between and behind the records.
     pub(super) unused_bytes: usize,
     pub(super) client_bytes: usize,
-    /// What the runtime keeps to use it again.
-    pub(super) buffer_bytes: u64,
     /// The largest input and output buffer of a client.
     pub(super) input_peak: usize,
     pub(super) output_peak: usize,
@@ -93,7 +91,6 @@ impl Part {
             databases: keyspace.dbs.iter().map(|db| (db.len(), db.volatile())).collect(),
             keyspace_bytes: keyspace.memory(),
             unused_bytes: keyspace.unused(),
-            buffer_bytes: metrics.buffer_bytes.get(),
             hits: keyspace.stats().hits.get(),
             misses: keyspace.stats().misses.get(),
             expired: keyspace.stats().expired.get(),
