@@ -295,15 +295,16 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
                 hub.scope.set(conn.state.scope);
                 match conn.state.reply {
                     ReplyMode::Off => hub.is_muted.set(true),
-                    ReplyMode::OnAtOnce => {
-                        conn.state.reply = ReplyMode::On;
-                        hub.is_muted.set(false);
-                    }
-                    // The reply that is to be skipped is the one after the queue's.
-                    ReplyMode::On if skips => conn.state.reply = ReplyMode::SkipNext,
+                    ReplyMode::OnAtOnce => hub.is_muted.set(false),
                     ReplyMode::SkipNext => reply.clear(),
                     ReplyMode::On => {}
                 }
+                // The reply that is to be skipped is the one after the queue's.
+                conn.state.reply = match conn.state.reply {
+                    ReplyMode::On | ReplyMode::OnAtOnce if skips => ReplyMode::SkipNext,
+                    ReplyMode::OnAtOnce => ReplyMode::On,
+                    mode => mode,
+                };
             }
             Run::One(run) => {
                 self.run_whole(call, run, Caller::Within(&conn.facts), args.args(), &mut reply);
