@@ -2,6 +2,8 @@
 
 mod toy;
 
+use std::time::Duration;
+
 use kevy_rt::Limits;
 use kevy_rt::sim::Simulation;
 use toy::{Server, text};
@@ -310,6 +312,21 @@ fn replies_may_be_turned_on_and_off_within_a_queue() {
             if !expected.is_empty() {
                 assert_eq!(reply.trim().replace('\n', " "), expected, "{sent}");
             }
+        }
+    });
+}
+
+#[test]
+fn what_ends_by_a_transaction_is_removed_in_time() {
+    each(|mut server| {
+        let client = server.connect(0);
+        let until_ms = server.now_ms() + 5;
+        let lease = format!("lease {until_ms} a 1 b 1 c 1 d 1\ncount\n");
+        assert_eq!(text(server.call(client, lease.as_bytes())), "+OK\n:4\n");
+        server.advance(Duration::from_millis(10));
+        server.run();
+        for shard in 0..server.shards() {
+            assert!(server.with_shard(shard, |db, _| db.map.is_empty()));
         }
     });
 }

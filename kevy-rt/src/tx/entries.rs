@@ -149,6 +149,11 @@ impl Entries {
         self.places[id.0 as usize].as_mut().expect("an entry stays until its last hop ran")
     }
 
+    /// Whether the entry didn't run to its end: asked for where a fault lets it.
+    pub(crate) fn is_there(&self, id: EntryId) -> bool {
+        self.places[id.0 as usize].is_some()
+    }
+
     /// The entry's stamp: its order, once it is fixed.
     pub(crate) fn stamp(&self, id: EntryId) -> Stamp {
         self.entry(id).stamp
