@@ -109,7 +109,8 @@ impl Room {
         if self.rules.limit == 0 || command.has_flag("denyoom") {
             return self.make(keyspace, command, args, is_claimed, held);
         }
-        let limit = self.rules.limit.saturating_sub(held());
+        // What is over the limit without a key has no room by any removal.
+        let Some(limit) = self.rules.limit.checked_sub(held()) else { return false };
         self.share.make(keyspace, limit, 0, self.rules.eviction, is_claimed)
     }
 }
