@@ -153,10 +153,10 @@ fn depths(setting: &Setting) -> Result<Outcome, Failure> {
     let bars = [
         Bar(Verb::Get, 1, OURS, REDIS, 0.95),
         Bar(Verb::Set, 1, OURS, REDIS, 0.95),
-        Bar(Verb::Get, 16, OURS, REDIS, 0.58),
-        Bar(Verb::Set, 16, OURS, REDIS, 0.57),
-        Bar(Verb::Get, 100, OURS, REDIS, 0.38),
-        Bar(Verb::Set, 100, OURS, REDIS, 0.38),
+        Bar(Verb::Get, 16, OURS, REDIS, 0.48),
+        Bar(Verb::Set, 16, OURS, REDIS, 0.47),
+        Bar(Verb::Get, 100, OURS, REDIS, 0.24),
+        Bar(Verb::Set, 100, OURS, REDIS, 0.25),
         Bar(Verb::Ping, 1, PING, FLOOR, 1.10),
         Bar(Verb::Ping, 16, PING, FLOOR, 1.25),
         // Above these, the floor is none.
