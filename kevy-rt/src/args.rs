@@ -268,6 +268,8 @@ pub trait Arg<'a, W: Wire>: Sized {
     const KIND: ArgKind = ArgKind::Text;
     /// Whether it is several of a kind, for the documentation.
     const IS_MULTIPLE: bool = false;
+    /// Whether any one argument reads as it, so that it need not be tried.
+    const IS_ANY: bool = false;
 
     /// Takes it from the request.
     ///
@@ -304,6 +306,7 @@ pub fn is_word(said: &[u8], word: &[u8]) -> bool {
 impl<'a, W: Wire> Arg<'a, W> for Key<'a> {
     const HAS_KEY: bool = true;
     const KIND: ArgKind = ArgKind::Key;
+    const IS_ANY: bool = true;
 
     #[inline]
     fn take(cursor: &mut Cursor<'a>) -> Result<Self, W::Refusal> {
@@ -312,6 +315,8 @@ impl<'a, W: Wire> Arg<'a, W> for Key<'a> {
 }
 
 impl<'a, W: Wire> Arg<'a, W> for &'a [u8] {
+    const IS_ANY: bool = true;
+
     #[inline]
     fn take(cursor: &mut Cursor<'a>) -> Result<Self, W::Refusal> {
         Ok(cursor.bytes()?)
@@ -319,6 +324,8 @@ impl<'a, W: Wire> Arg<'a, W> for &'a [u8] {
 }
 
 impl<'a, W: Wire> Arg<'a, W> for Value<'a> {
+    const IS_ANY: bool = true;
+
     #[inline]
     fn take(cursor: &mut Cursor<'a>) -> Result<Self, W::Refusal> {
         Ok(cursor.value()?)

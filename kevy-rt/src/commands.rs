@@ -85,24 +85,26 @@ impl KeyRange {
 
     /// Where the keys' arguments end. If they are counted and there are fewer than the client says,
     /// or what it says is no number, there are none.
-    #[inline]
+    #[inline(always)]
     pub fn end(&self, args: Args<'_>) -> usize {
         let len = args.len();
         match self.last {
             LastKey::At(last) if last < 0 => len.saturating_add_signed(isize::from(last) + 1),
             LastKey::At(last) => (last as usize + 1).min(len),
-            LastKey::Counted(at) => {
-                let count = args.get(at.into()).and_then(parse_integer);
-                let count = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
-                let end = count.saturating_mul(self.step.into()).saturating_add(self.first.into());
-                if end <= len { end } else { self.first.into() }
-            }
+            LastKey::Counted(at) => self.counted_end(args, at.into()),
         }
+    }
+
+    fn counted_end(&self, args: Args<'_>, at: usize) -> usize {
+        let count = args.get(at).and_then(parse_integer);
+        let count = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+        let end = count.saturating_mul(self.step.into()).saturating_add(self.first.into());
+        if end <= args.len() { end } else { self.first.into() }
     }
 
     /// How many keys there are, each with its `step` arguments. `None` if they don't come out
     /// even, or there is none.
-    #[inline]
+    #[inline(always)]
     pub fn count(&self, args: Args<'_>) -> Option<usize> {
         let arguments = self.end(args).checked_sub(self.first as usize)?;
         let step = self.step as usize;
@@ -115,9 +117,13 @@ impl KeyRange {
         self.first as usize + index * self.step as usize
     }
 
-    #[inline]
-    fn each(&self, args: Args<'_>, see: impl FnMut(usize)) {
-        (self.first.into()..self.end(args)).step_by(self.step.into()).for_each(see);
+    #[inline(always)]
+    pub(crate) fn each(&self, args: Args<'_>, mut see: impl FnMut(usize)) {
+        let (mut at, end) = (usize::from(self.first), self.end(args));
+        while at < end {
+            see(at);
+            at += usize::from(self.step);
+        }
     }
 }
 

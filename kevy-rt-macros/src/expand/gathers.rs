@@ -8,6 +8,8 @@ use syn::{Ident, Path, Type, parse_quote};
 use super::Writer;
 use super::calls::index_of;
 use super::record::key_range;
+use super::types::with_lifetime;
+use crate::argument::Argument;
 use crate::attr::{Gather, Keys, Last, Route};
 
 impl Writer<'_> {
@@ -47,6 +49,7 @@ impl Writer<'_> {
         let body = match route {
             Route::Keys(keys) => {
                 let (range, no_keys) = (key_range(keys), self.no_keys(keys));
+                let is_any = self.is_any(keys);
                 quote! {
                     const RANGE: ::kevy_rt::KeyRange = #range;
                     let ::core::option::Option::Some(count) = RANGE.count(args) else {
@@ -54,7 +57,9 @@ impl Writer<'_> {
                         __refuse(refusal, cx, out);
                         return false;
                     };
-                    for index in 0..count { #parse }
+                    if !#is_any {
+                        for index in 0..count { #parse }
+                    }
                 }
             }
             _ => parse,
@@ -69,6 +74,18 @@ impl Writer<'_> {
                 true
             }
         }
+    }
+
+    /// Whether any arguments read as those of a key, and there are no others.
+    fn is_any(&self, keys: &Keys) -> TokenStream {
+        let (wire, split) = (self.wire(), self.command.split(keys));
+        let args = &self.command.args[split.per_key.clone()];
+        let is_alone = split.before.is_empty() && split.after.is_empty();
+        if !is_alone || args.iter().any(Argument::is_option) {
+            return quote!(false);
+        }
+        let types = args.iter().map(|arg| with_lifetime(&arg.ty, "'static"));
+        quote!(const { true #(&& <#types as ::kevy_rt::Arg<'static, #wire>>::IS_ANY)* })
     }
 
     /// Why there are no keys: their number may have a refusal of its own.

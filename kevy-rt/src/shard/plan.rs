@@ -103,15 +103,14 @@ impl<S: Store> Plan<S> {
     fn route(&mut self, command: &Command<S>, args: Args<'_>, placement: &Placement<'_>) -> Where {
         match command.info.route {
             Route::Single(position) => {
-                let (hash, owner) = placement.of::<S>(args.get(position as usize).unwrap_or(b""));
-                self.hashes.push(hash);
-                self.owners.push(owner);
-                placement.place(owner)
+                placement.place(self.add_key(args, position.into(), placement))
             }
             Route::Local | Route::Session => Where::Here,
-            Route::Keys(_) => {
+            Route::Keys(range) => {
                 let first = self.owners.len();
-                self.add_keys(command, args, placement);
+                range.each(args, |position| {
+                    self.add_key(args, position, placement);
+                });
                 match self.owners[first..].split_first() {
                     // Without a key it is refused before anything runs, here.
                     None => Where::Here,
@@ -122,7 +121,9 @@ impl<S: Store> Plan<S> {
                 }
             }
             Route::Tx(_) => {
-                self.add_keys(command, args, placement);
+                command.info.route.each_key(args, |position| {
+                    self.add_key(args, position, placement);
+                });
                 Where::Several
             }
             Route::All { .. } if placement.shards == 1 => Where::Here,
@@ -134,13 +135,13 @@ impl<S: Store> Plan<S> {
         }
     }
 
-    #[inline]
-    fn add_keys(&mut self, command: &Command<S>, args: Args<'_>, placement: &Placement<'_>) {
-        command.info.route.each_key(args, |position| {
-            let (hash, owner) = placement.of::<S>(args.get(position).unwrap_or(b""));
-            self.hashes.push(hash);
-            self.owners.push(owner);
-        });
+    /// Adds the key at a position; answers its owner.
+    #[inline(always)]
+    fn add_key(&mut self, args: Args<'_>, position: usize, placement: &Placement<'_>) -> u16 {
+        let (hash, owner) = placement.of::<S>(args.get(position).unwrap_or(b""));
+        self.hashes.push(hash);
+        self.owners.push(owner);
+        owner
     }
 
     /// Asks for the memory that the requests that run here need.

@@ -101,7 +101,14 @@ pub(crate) struct Heap {
     live: usize,
     /// Holes of all classes.
     holes: usize,
+    /// Bytes of a record that are asked for ahead.
+    ahead: usize,
 }
+
+/// A record of a short key and a short value ends before this: so far it is asked for ahead.
+///
+/// Smaller: the end of most records comes late. Larger: lines are asked for that nobody reads.
+const SHORT_BYTES: usize = 40;
 
 /// The class of what has none.
 const NO_CLASS: u8 = u8::MAX;
@@ -118,6 +125,7 @@ impl Default for Heap {
             places: 0,
             live: 0,
             holes: 0,
+            ahead: SHORT_BYTES,
         }
     }
 }
@@ -150,10 +158,16 @@ pub(crate) struct Move {
 }
 
 impl Heap {
+    /// There are records with so many bytes before the key: short ones are that much longer.
+    #[inline(always)]
+    pub(crate) fn expect(&mut self, extra: usize) {
+        self.ahead = self.ahead.max(SHORT_BYTES + extra);
+    }
+
     /// Asks for a record's first lines.
     #[inline(always)]
     pub(crate) fn prefetch(&self, id: RecordId) {
-        self.space.prefetch(id.0);
+        self.space.prefetch(id.0, self.ahead);
     }
 
     /// Where a record lies.

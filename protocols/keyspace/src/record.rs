@@ -352,6 +352,7 @@ impl<'a> Draft<'a> {
         let Meta { tag, expires_ms, extra } = self.meta;
         if let Some(extra) = extra {
             flags |= HAS_EXTRA;
+            heap.expect(EXTRA_BYTES);
             heap.place_of(id).set_extra(extra);
             at += EXTRA_BYTES;
         }

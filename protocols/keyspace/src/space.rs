@@ -43,9 +43,6 @@ const REGION_CHUNKS: usize = REGION_BYTES / CHUNK_BYTES;
 /// lengths can't be larger than this.
 const BEHIND_BYTES: usize = 4096;
 
-/// A record of a short key and a short value ends before this: so far it is asked for ahead.
-const SHORT_BYTES: usize = 40;
-
 /// The first part of the first region is not asked to be of huge pages: a small database would leave
 /// much of the last one unused.
 ///
@@ -157,12 +154,12 @@ impl Space {
         self.regions.truncate(chunk.div_ceil(REGION_CHUNKS));
     }
 
-    /// Asks for the one or two cache lines of a short record.
+    /// Asks for the one or two cache lines of a record of so many bytes, a line's at most.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, granule: u64) {
+    pub(crate) fn prefetch(&self, granule: u64, bytes: usize) {
         let first = self.address(granule).as_ptr();
         kevy_rt::prefetch_address(first);
-        kevy_rt::prefetch_address(first.wrapping_add(SHORT_BYTES - 1));
+        kevy_rt::prefetch_address(first.wrapping_add(bytes - 1));
     }
 
     /// Writes the header of a record.
@@ -343,7 +340,7 @@ mod tests {
         let bytes = place.bytes(8, 8);
         place.set_access(7);
         assert_eq!((place.header(), bytes), (0x7_9abc_def0, &b"8 bytes."[..]));
-        space.prefetch(last);
+        space.prefetch(last, 40);
         assert_eq!(space.place(0).header(), 0);
         space.release(REGION_CHUNKS + 1);
         space.truncate(REGION_CHUNKS);

@@ -291,18 +291,17 @@ impl Encode<Text> for Found<'_> {
     #[inline]
     fn encode(self, reply: &mut Reply<'_, Text>) {
         let Found { key, value, flags, cas } = self;
-        let mut number = itoa::Buffer::new();
         let out = reply.out();
-        out.buffer().reserve(HEAD_BYTES + key.len() + value.len().min(ATTACH_BYTES));
-        out.extend(b"VALUE ");
-        out.extend(key);
-        let mut head = Head::default();
-        head.number(if flags == 0 { "0" } else { number.format(flags) });
-        head.number(number.format(value.len()));
+        let head = out.buffer();
+        head.reserve(HEAD_BYTES + key.len() + value.len().min(ATTACH_BYTES));
+        head.extend_from_slice(b"VALUE ");
+        head.extend_from_slice(key);
+        push_number(head, flags.into());
+        push_number(head, value.len() as u64);
         if let Some(cas) = cas {
-            head.number(number.format(cas));
+            push_number(head, cas);
         }
-        out.extend(head.end());
+        head.extend_from_slice(b"\r\n");
         out.value(value);
         out.extend(b"\r\n");
     }
@@ -311,30 +310,16 @@ impl Encode<Text> for Found<'_> {
 /// What a value's reply has beside key and value, at most.
 const HEAD_BYTES: usize = 64;
 
-/// The end of a value's first line, put together before it is written.
-struct Head {
-    bytes: [u8; HEAD_BYTES],
-    len: usize,
-}
-
-impl Default for Head {
-    fn default() -> Self {
-        Head { bytes: [b' '; HEAD_BYTES], len: 0 }
-    }
-}
-
-impl Head {
-    #[inline]
-    fn number(&mut self, digits: &str) {
-        let at = self.len + 1;
-        self.len = at + digits.len();
-        self.bytes[at..self.len].copy_from_slice(digits.as_bytes());
-    }
-
-    #[inline]
-    fn end(&mut self) -> &[u8] {
-        self.bytes[self.len..self.len + 2].copy_from_slice(b"\r\n");
-        &self.bytes[..self.len + 2]
+/// Adds a blank and a number.
+#[inline(always)]
+fn push_number(head: &mut Vec<u8>, number: u64) {
+    if number < 10 {
+        head.extend_from_slice(&[b' ', b'0' + number as u8]);
+    } else if number < 100 {
+        head.extend_from_slice(&[b' ', b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]);
+    } else {
+        head.push(b' ');
+        head.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
     }
 }
 

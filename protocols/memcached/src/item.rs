@@ -80,7 +80,7 @@ pub(crate) struct Item<'a, T> {
 
 impl<'a, T: Object> Item<'a, T> {
     /// `None` if its value isn't bytes: to memcached it isn't there.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of(record: Record<'a, T>) -> Option<Self> {
         let Content::Bytes(value) = record.content() else { return None };
         let meta = record.extra().map_or(Meta::default(), Meta::from_extra);

@@ -106,8 +106,31 @@ impl Words {
     }
 }
 
-/// Calls `see` with each word of `input` from `at` to `end`.
+/// Where the word that starts at `at` ends: at a blank, or at the end of its line. Words are short:
+/// eight bytes are looked at at once.
 #[inline(always)]
+fn word_end(input: &[u8], mut at: usize) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 0xFF;
+    const TOPS: u64 = ONES << 7;
+    let rest = loop {
+        let rest = input.get(at..)?;
+        let Some(chunk) = rest.first_chunk() else { break rest };
+        let chunk = u64::from_le_bytes(*chunk);
+        // A byte becomes zero, which is the first to borrow (Mycroft, 1987).
+        let [blank, newline] = [b' ', b'\n'].map(|byte| {
+            let zeroed = chunk ^ (u64::from(byte) * ONES);
+            zeroed.wrapping_sub(ONES) & !zeroed & TOPS
+        });
+        let found = blank | newline;
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += size_of_val(&chunk);
+    };
+    rest.iter().position(|&byte| byte == b' ' || byte == b'\n').map(|end| at + end)
+}
+
+/// Calls `see` with each word of `input` from `at` to `end`.
 fn each_word(input: &[u8], at: usize, end: usize, mut see: impl FnMut(Word)) {
     let mut start = at;
     let mut word = |start: usize, end: usize| {
@@ -152,23 +175,18 @@ impl Parser<'_> {
     /// of it.
     #[inline(always)]
     fn line(&mut self, start: usize, searched: usize) -> Read {
-        let Some(newline) = memchr(b'\n', &self.input[start + searched..]) else {
+        // Of a line that was searched before, keys are read when its end is here.
+        if searched > 0 && memchr(b'\n', &self.input[start + searched..]).is_none() {
             return self.wait_for_line(start);
-        };
-        let newline = start + searched + newline;
-        let line = &self.input[start..newline];
-        if line.len() > self.limits.line_bytes && line.len() > self.longest(line) {
-            return Err(Error::SILENT);
         }
-        let end = if line.last() == Some(&b'\r') { newline - 1 } else { newline };
-        match line {
+        match &self.input[start..] {
             [b'g', b'e', b't', b' ', ..] => {
-                self.keys(&[Word { at: start, len: 3 }], start + 4, end, newline + 1)
+                self.keys(&[Word { at: start, len: 3 }], start, start + 4)
             }
             [b'g', b'e', b't', b's', b' ', ..] => {
-                self.keys(&[Word { at: start, len: 4 }], start + 5, end, newline + 1)
+                self.keys(&[Word { at: start, len: 4 }], start, start + 5)
             }
-            _ => self.other(start, end, newline + 1),
+            _ => self.other(start, searched),
         }
     }
 
@@ -191,21 +209,38 @@ impl Parser<'_> {
         Ok(None)
     }
 
-    /// Reads a request of some words and any number of keys, which lie from `at` to `end`.
+    /// Reads a request whose line starts at `start`, of some words and any number of keys, which lie
+    /// from `at` on.
     #[inline(always)]
-    fn keys(&mut self, words: &[Word], at: usize, end: usize, next: usize) -> Read {
-        let Parser { input, burst, .. } = self;
-        words.iter().for_each(|word| burst.push(word.at, word.len));
+    fn keys(&mut self, words: &[Word], start: usize, mut at: usize) -> Read {
+        let input = self.input;
+        words.iter().for_each(|word| self.burst.push(word.at, word.len));
         let (mut count, mut longest) = (words.len(), 0);
-        each_word(input, at, end, |key| {
-            burst.push(key.at, key.len);
-            count += 1;
-            longest = longest.max(key.len);
-        });
-        if longest > KEY_BYTES {
-            return self.answer(Error::FORMAT, next);
+        let newline = loop {
+            let Some(end) = word_end(input, at) else {
+                self.burst.abandon();
+                return self.wait_for_line(start);
+            };
+            let is_last = input[end] == b'\n';
+            let len = end - at - usize::from(is_last && end > at && input[end - 1] == b'\r');
+            if len > 0 {
+                self.burst.push(at, len);
+                count += 1;
+                longest = longest.max(len);
+            }
+            if is_last {
+                break end;
+            }
+            at = end + 1;
+        };
+        let bytes = newline - start;
+        if bytes > self.limits.line_bytes && bytes > self.longest(&input[start..newline]) {
+            return Err(Error::SILENT);
         }
-        self.close(count, next)
+        if longest > KEY_BYTES {
+            return self.answer(Error::FORMAT, newline + 1);
+        }
+        self.close(count, newline + 1)
     }
 
     /// Ends a request of `count` words.
@@ -236,13 +271,23 @@ impl Parser<'_> {
 
     /// Reads a request that isn't a plain `get`.
     #[inline(never)]
-    fn other(&mut self, start: usize, end: usize, next: usize) -> Read {
+    fn other(&mut self, start: usize, searched: usize) -> Read {
+        let Some(newline) = memchr(b'\n', &self.input[start + searched..]) else {
+            return self.wait_for_line(start);
+        };
+        let newline = start + searched + newline;
+        let line = &self.input[start..newline];
+        if line.len() > self.limits.line_bytes && line.len() > self.longest(line) {
+            return Err(Error::SILENT);
+        }
+        let end = if line.last() == Some(&b'\r') { newline - 1 } else { newline };
+        let next = newline + 1;
         let words = Words::of(self.input, start, end);
         let Some(&verb) = words.known().first() else {
             return self.answer(Error::UNKNOWN, next);
         };
         match self.text(verb) {
-            b"get" | b"gets" | b"bget" | b"gat" | b"gats" => self.many(&words, end, next),
+            b"get" | b"gets" | b"bget" | b"gat" | b"gats" => self.many(&words, start, next),
             b"set" | b"add" | b"replace" | b"append" | b"prepend" => self.storage(&words, 5, next),
             b"cas" => self.storage(&words, 6, next),
             b"ms" => self.meta_set(&words, next),
@@ -271,7 +316,7 @@ impl Parser<'_> {
     }
 
     /// Reads a request for any number of keys, `get` with blanks in unusual places included.
-    fn many(&mut self, words: &Words, end: usize, next: usize) -> Read {
+    fn many(&mut self, words: &Words, start: usize, next: usize) -> Read {
         let before = if self.text(words.words[0]).starts_with(b"gat") { 2 } else { 1 };
         let exptime = words.words[1];
         if words.count < 2 {
@@ -284,7 +329,7 @@ impl Parser<'_> {
             return self.answer(Error::END, next);
         }
         let last = words.words[before - 1];
-        self.keys(&words.words[..before], last.at + last.len, end, next)
+        self.keys(&words.words[..before], start, last.at + last.len)
     }
 
     /// Whether a line ends with the word that asks for no reply.

@@ -33,7 +33,7 @@ pub(crate) fn db<S: Items>(store: &S) -> &Db<S::Object> {
 }
 
 /// The item of a key, for a command that reads it: counted and used.
-#[inline]
+#[inline(always)]
 pub(crate) fn read<'a, S: Items>(store: &'a S, key: Key<'_>) -> Option<Item<'a, S::Object>> {
     db(store).read(key).and_then(Item::of)
 }
