@@ -2,7 +2,7 @@
 //! runs, so that the memory they need is on its way by then.
 
 use crate::args::Args;
-use crate::commands::{Command, Route, Store};
+use crate::commands::{Command, KeyRange, Route, Store};
 use crate::hash::{KeyHasher, shard_of};
 use crate::table::{Found, Table};
 
@@ -106,20 +106,7 @@ impl<S: Store> Plan<S> {
                 placement.place(self.add_key(args, position.into(), placement))
             }
             Route::Local | Route::Session => Where::Here,
-            Route::Keys(range) => {
-                let first = self.owners.len();
-                range.each(args, |position| {
-                    self.add_key(args, position, placement);
-                });
-                match self.owners[first..].split_first() {
-                    // Without a key it is refused before anything runs, here.
-                    None => Where::Here,
-                    Some((owner, rest)) if rest.iter().all(|other| other == owner) => {
-                        placement.place(*owner)
-                    }
-                    Some(_) => Where::Several,
-                }
-            }
+            Route::Keys(range) => self.add_keys(range, args, placement),
             Route::Tx(_) => {
                 command.info.route.each_key(args, |position| {
                     self.add_key(args, position, placement);
@@ -132,6 +119,24 @@ impl<S: Store> Plan<S> {
                 let shard = shard(args, placement.shards).min(placement.shards - 1);
                 placement.place(shard as u16)
             }
+        }
+    }
+
+    /// Adds all keys of a range. A function of its own: most requests have one key, and their way
+    /// is short.
+    #[inline(never)]
+    fn add_keys(&mut self, range: KeyRange, args: Args<'_>, placement: &Placement<'_>) -> Where {
+        let first = self.owners.len();
+        range.each(args, |position| {
+            self.add_key(args, position, placement);
+        });
+        match self.owners[first..].split_first() {
+            // Without a key it is refused before anything runs, here.
+            None => Where::Here,
+            Some((owner, rest)) if rest.iter().all(|other| other == owner) => {
+                placement.place(*owner)
+            }
+            Some(_) => Where::Several,
         }
     }
 
