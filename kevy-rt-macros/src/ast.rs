@@ -156,7 +156,7 @@ impl Command {
             _ if !marks.are_none() => None,
             Some("Reply") => Some(Role::Reply),
             Some("Cx") if only_before(&[Role::Session, Role::Store, Role::Reply]) => Some(Role::Cx),
-            Some("Tx") if taken.is_empty() => Some(Role::Tx),
+            Some("Tx" | "ReadTx") if taken.is_empty() => Some(Role::Tx),
             Some(_) if self.wants_session() && only_before(&[Role::Reply]) => Some(Role::Session),
             Some(word) if only_before(&[Role::Session, Role::Reply]) => {
                 let named = last_word(store).is_some_and(|store| store == word);
@@ -186,6 +186,17 @@ impl Command {
     /// Whether it is a transaction's handler.
     pub(crate) fn is_tx(&self) -> bool {
         matches!(self.route(), Some(Route::Tx(_)))
+    }
+
+    /// The type of the transaction that it should take.
+    pub(crate) fn tx_type(&self) -> &'static str {
+        if self.attr.write.is_some() { "Tx" } else { "ReadTx" }
+    }
+
+    /// Whether the transaction that it takes may change something.
+    pub(crate) fn tx_may_write(&self) -> Option<bool> {
+        let word = last_word(referred(&self.param(Role::Tx)?.ty)?)?;
+        Some(word == "Tx")
     }
 
     /// Whether its first parameter is the store by its route.

@@ -89,6 +89,7 @@ fn signature(command: &Command, errors: &mut Errors) {
             errors.on(receiver, advice);
         }
     }
+    let tx = command.tx_type();
     match (&signature.asyncness, command.is_tx()) {
         (Some(keyword), false) => errors.on(
             keyword,
@@ -96,7 +97,7 @@ fn signature(command: &Command, errors: &mut Errors) {
         ),
         (None, true) => errors.at(
             name.span(),
-            format!("`{name}` awaits its hops: write `async fn {name}(tx: &Tx<..>, ..)`"),
+            format!("`{name}` awaits its hops: write `async fn {name}(tx: &{tx}<..>, ..)`"),
         ),
         _ => {}
     }
@@ -174,13 +175,29 @@ fn leading(set: &Set, command: &Command, route: &Route, span: Span, errors: &mut
         );
         errors.at(span, advice);
     }
-    if command.is_tx() && command.param(Role::Tx).is_none() {
-        first(
+    let tx = command.tx_type();
+    match (command.param(Role::Tx), command.tx_may_write()) {
+        (Some(param), Some(false)) if command.attr.write.is_some() => errors.on(
+            &param.ty,
+            format!(
+                "`{name}` says `write` and can't: take `&Tx<{store}>`, or drop `write` from its \
+                 attribute"
+            ),
+        ),
+        (Some(param), Some(true)) if command.attr.write.is_none() => errors.on(
+            &param.ty,
+            format!(
+                "`{name}` takes `&Tx<{store}>` but doesn't say `write`: add `write` to its \
+                 attribute, or take `&ReadTx<{store}>`"
+            ),
+        ),
+        (None, _) if command.is_tx() => first(
             errors,
             format!(
-                "`{name}` runs hops on the owners of its keys: it takes `tx: &Tx<{store}>` first"
+                "`{name}` runs hops on the owners of its keys: it takes `tx: &{tx}<{store}>` first"
             ),
-        );
+        ),
+        _ => {}
     }
     if command.is_tx()
         && let Some(reply) = command.param(Role::Reply)

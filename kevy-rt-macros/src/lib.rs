@@ -69,7 +69,7 @@ pub fn commands(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 ///
 /// The handler takes, in this order: `&mut Session` (route `session`), `&Store` or `&mut Store`
-/// (or `&Tx<Store>` of route `tx`), `cx: &Cx<'_>` if it wants, and then its arguments.
+/// (or `&ReadTx<Store>`, `&Tx<Store>` of route `tx`), `cx: &Cx<'_>` if it wants, and then its arguments.
 /// `reply: &mut Reply<'_, W>` anywhere lets it write its reply itself.
 ///
 /// # Arguments

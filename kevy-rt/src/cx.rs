@@ -212,11 +212,21 @@ impl Server {
     }
 
     /// Whether a transaction under way, or a request that waits for one, wants the key of this hash:
-    /// then a store doesn't remove it on its own account.
+    /// then a store doesn't remove it because its time is over. They may run at an earlier time, and
+    /// find all keys as they were by then.
     #[inline]
     pub fn is_claimed(&self, hash: u64) -> bool {
         let entries = self.entries.borrow();
         entries.len() > 0 && entries.is_claimed(hash) && !fault::is_on(Fault::TakeClaimed)
+    }
+
+    /// Whether a transaction that wants the key of this hash has begun on this shard: then a store
+    /// doesn't remove it to make room, as what the transaction has found still has to be so. Before
+    /// it begins a removal is a change like any other.
+    #[inline]
+    pub fn is_held(&self, hash: u64) -> bool {
+        let entries = self.entries.borrow();
+        entries.len() > 0 && entries.is_held(hash) && !fault::is_on(Fault::TakeClaimed)
     }
 
     /// How many transactions, and requests that wait for them, have a place in this shard's order.

@@ -117,7 +117,7 @@ pub use timers::TimerId;
 #[cfg(faults)]
 #[doc(hidden)]
 pub use tx::fault::{Fault, inject};
-pub use tx::task::{Hop, MAX_ROUNDS, Tx};
+pub use tx::task::{Hop, MAX_ROUNDS, ReadTx, Tx};
 #[doc(hidden)]
 pub use tx::task::{Task, TxStart};
 pub use tx::watch::Changes;

@@ -7,8 +7,8 @@ use std::num::NonZero;
 use kevy_rt::sim::Simulation;
 use kevy_rt::{
     Arg, ArgInfo, ArgKind, Args, Burst, Carry, CommandInfo, CommandSet, Cursor, Cx, Encode, Has,
-    Key, KeyHasher, KeyRange, Keys, MANY, Open, OpenError, Out, ParseLimits, Place, Refusal, Reply,
-    Rest, Resume, Route, Session, Store, Tx, Value, Wire, commands, server,
+    Key, KeyHasher, KeyRange, Keys, MANY, Open, OpenError, Out, ParseLimits, Place, ReadTx,
+    Refusal, Reply, Rest, Resume, Route, Session, Store, Tx, Value, Wire, commands, server,
 };
 
 /// A request is a line of words with one blank between them, and so is a reply.
@@ -539,12 +539,12 @@ impl Set {
     /// Keys behind a word.
     #[command(route = tx(found(behind_from)))]
     async fn total(
-        tx: &Tx<Db>,
+        tx: &ReadTx<Db>,
         #[token("X")] factor: Option<u64>,
         #[token("FROM")] keys: Keys<'_>,
     ) -> u64 {
-        let read = |db: &mut Db, key: Key<'_>| db.map.get(key.bytes()).map_or(0, Vec::len);
-        let total: usize = tx.on_all(keys.iter(), read).await.into_iter().sum();
+        let read = |db: &Db, key: Key<'_>| db.map.get(key.bytes()).map_or(0, Vec::len);
+        let total: usize = tx.read_all(keys.iter(), read).await.into_iter().sum();
         total as u64 * factor.unwrap_or(1)
     }
 

@@ -31,7 +31,8 @@ impl Writer<'_> {
             Role::Store => quote_spanned! {
                 param.ty.span() => ::kevy_rt::Has::<#store>::part(&*store, cx)
             },
-            Role::Tx => quote!(&tx),
+            Role::Tx if self.command.attr.write.is_some() => quote!(&tx),
+            Role::Tx => quote!(&*tx),
             Role::Cx => quote!(cx),
             Role::Reply => quote!(&mut ::kevy_rt::Reply::new(out, cx)),
             Role::Argument(index) => argument(index).into_token_stream(),

@@ -23,14 +23,14 @@ pub(super) enum Engine {
 pub(super) type Choice = (Engine, String);
 
 impl Engine {
-    pub(super) fn choose(choice: ReactorChoice) -> Result<Choice, Error> {
+    pub(super) fn choose(choice: ReactorChoice, shards: usize) -> Result<Choice, Error> {
         match choice {
             ReactorChoice::Poll => Ok(Engine::poll("it was asked for".into())),
             ReactorChoice::Uring => {
-                let (engine, reason) = Engine::uring().map_err(Error::NoUring)?;
+                let (engine, reason) = Engine::uring(shards).map_err(Error::NoUring)?;
                 Ok((engine, format!("it was asked for, and {reason}")))
             }
-            ReactorChoice::Auto => Ok(Engine::uring().unwrap_or_else(|error| {
+            ReactorChoice::Auto => Ok(Engine::uring(shards).unwrap_or_else(|error| {
                 Engine::poll(format!("io_uring is not available: {error}"))
             })),
         }
@@ -42,15 +42,15 @@ impl Engine {
     }
 
     #[cfg(target_os = "linux")]
-    fn uring() -> io::Result<Choice> {
-        let setup = find_setup()?;
+    fn uring(shards: usize) -> io::Result<Choice> {
+        let setup = find_setup(shards, super::cores::usable_cores())?;
         let reason = "it passed its test";
         tracing::info!(reason, ?setup, "the reactor is io_uring");
         Ok((Engine::Uring(setup), reason.into()))
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn uring() -> io::Result<Choice> {
+    fn uring(_: usize) -> io::Result<Choice> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "this system has none"))
     }
 
@@ -68,8 +68,6 @@ impl Engine {
         match self {
             #[cfg(target_os = "linux")]
             Engine::Uring(setup) => {
-                let setup =
-                    setup.shared_by(plan.cores.len().div_ceil(super::cores::usable_cores()));
                 let rings = std::sync::Arc::new(Rings::new(plan.cores.len()));
                 super::run(plan, move |parts| UringReactor::new(setup, rings.clone(), parts))
             }

@@ -66,7 +66,7 @@ pub(crate) fn start<C: Commands>(builder: Builder<C>) -> Result<Runtime, Error> 
     let clock = Clock::start();
     let Opened { listening, listeners, files } =
         open_listeners(&builder.listen, builder.accept_queue)?;
-    let (engine, reason) = Engine::choose(builder.reactor)?;
+    let (engine, reason) = Engine::choose(builder.reactor, shards)?;
     let wakers = (0..shards).map(|_| engine.waker()).collect::<Result<_, _>>();
     let wakers = wakers.map_err(|source| Error::Shard { shard: 0, source })?;
     let mut process =

@@ -94,6 +94,8 @@ struct Entry {
     is_fixed: bool,
     /// Hops that are here and did not run.
     hops: usize,
+    /// Whether a hop of it ran, and others are to come.
+    has_begun: bool,
     intents: Intents,
     strongest: Access,
 }
@@ -109,6 +111,8 @@ pub(crate) struct Entries {
     /// How many there are, and how many of them want something exclusively.
     open: Cell<usize>,
     exclusive: usize,
+    /// How many of them have begun.
+    begun: usize,
     /// Of each wanted key, in the order of stamps.
     keys: HashMap<u64, Lines, BuildHasherDefault<Identity>>,
     /// How many intents fall into each slot, by hash.
@@ -126,6 +130,7 @@ impl Default for Entries {
             free: Vec::new(),
             open: Cell::new(0),
             exclusive: 0,
+            begun: 0,
             keys: HashMap::default(),
             filter: [0; FILTER],
             whole: Lines::new(),
@@ -163,6 +168,16 @@ impl Entries {
     pub(crate) fn is_claimed(&self, hash: u64) -> bool {
         let wants = self.filter[hash as usize % FILTER] != 0 && self.keys.contains_key(&hash);
         wants || !self.whole.is_empty()
+    }
+
+    /// Whether an entry that has begun wants the key, so that it has to stay as that has seen it.
+    pub(crate) fn is_held(&self, hash: u64) -> bool {
+        if self.begun == 0 {
+            return false;
+        }
+        let has_begun = |line: &Line| self.entry(line.entry).has_begun;
+        self.whole.iter().any(has_begun)
+            || self.keys.get(&hash).is_some_and(|lines| lines.iter().any(has_begun))
     }
 
     /// Whether a request for these keys, which would get the largest stamp, has to wait.
@@ -203,7 +218,8 @@ impl Entries {
             keys.iter().for_each(|(hash, _)| self.filter[*hash as usize % FILTER] += 1);
         }
         self.enlist(id, stamp, &intents);
-        self.places[place as usize] = Some(Entry { stamp, is_fixed, hops: 0, intents, strongest });
+        self.places[place as usize] =
+            Some(Entry { stamp, is_fixed, hops: 0, has_begun: false, intents, strongest });
         id
     }
 
@@ -305,12 +321,20 @@ impl Entries {
         }
     }
 
+    /// A hop of the entry runs that is not its last one.
+    pub(crate) fn begin(&mut self, id: EntryId) {
+        let entry = self.entry_mut(id);
+        let is_new = !std::mem::replace(&mut entry.has_begun, true);
+        self.begun += usize::from(is_new);
+    }
+
     /// Removes an entry, which may free others.
     pub(crate) fn remove(&mut self, id: EntryId) {
         let Some(entry) = self.places[id.0 as usize].take() else { return };
         self.free.push(id.0);
         self.open.set(self.open.get() - 1);
         self.exclusive -= usize::from(entry.strongest == Access::Exclusive);
+        self.begun -= usize::from(entry.has_begun);
         if let Intents::Keys(keys) = &entry.intents {
             keys.iter().for_each(|(hash, _)| self.filter[*hash as usize % FILTER] -= 1);
         }
@@ -447,6 +471,24 @@ mod tests {
         assert!(!entries.conflict(&[99], Access::Shared));
         entries.fix(before, Stamp::new(1));
         assert_eq!(run_ready(&mut entries), [before, whole, writer]);
+    }
+
+    #[test]
+    fn keys_are_held_from_the_first_hop_of_several_on() {
+        let mut entries = Entries::default();
+        let some = add(&mut entries, 1, exclusive(&[1]), true);
+        let whole = add(&mut entries, 2, Intents::Whole(Access::Shared), true);
+        assert!(entries.is_claimed(1) && entries.is_claimed(9) && !entries.is_held(1));
+        entries.take_hop(some);
+        entries.begin(some);
+        entries.begin(some);
+        assert!(entries.is_held(1) && !entries.is_held(9));
+        entries.remove(some);
+        assert!(!entries.is_held(1));
+        entries.begin(whole);
+        assert!(entries.is_held(1) && entries.is_held(9));
+        entries.remove(whole);
+        assert!(!entries.is_held(9) && !entries.is_claimed(9));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -158,7 +159,7 @@ impl<S: 'static> TxStart<S> {
     {
         let rounds = Rc::new(Cell::new((0, 0)));
         let command = &self.call.command.info;
-        Tx { sink: self.hub.clone(), scope: self.call.scope, command, rounds }
+        Tx(ReadTx { sink: self.hub.clone(), scope: self.call.scope, command, rounds })
     }
 }
 
@@ -221,17 +222,22 @@ impl<S: Has<P>, P: 'static> Sink<P> for Hub<S> {
     }
 }
 
-/// A transaction over the shards that own a request's keys, for a command of route `tx(..)`.
+/// A transaction over the shards that own a request's keys, for a command of route `tx(..)` that is
+/// declared `write`.
 ///
 /// From the first hop to the last nobody else changes these keys, and who reads them sees all of it
 /// or nothing. So whatever can fail comes in hops before the first one that changes something: in
-/// [`Tx::read`]. What changes something goes through [`Tx::on`], which is for commands that are
-/// declared `write`. A panic, or more than [`MAX_ROUNDS`] rounds of hops, is an error reply before
-/// the first of these, and the end of the process behind it.
+/// [`ReadTx::read`]. What changes something goes through [`Tx::on`]. A panic, or more than
+/// [`MAX_ROUNDS`] rounds of hops, is an error reply before the first of these, and the end of the
+/// process behind it.
 ///
 /// A closure runs on the part `P` of another shard's store: it owns what it needs, and is given its
 /// key there.
-pub struct Tx<P: 'static> {
+pub struct Tx<P: 'static>(ReadTx<P>);
+
+/// The same for a command that isn't declared `write`: it shares its keys with others that read them,
+/// and can't change them.
+pub struct ReadTx<P: 'static> {
     sink: Rc<dyn Sink<P>>,
     scope: u64,
     command: &'static CommandInfo,
@@ -239,7 +245,15 @@ pub struct Tx<P: 'static> {
     rounds: Rc<Cell<(u32, u32)>>,
 }
 
-impl<P: 'static> Tx<P> {
+impl<P> Deref for Tx<P> {
+    type Target = ReadTx<P>;
+
+    fn deref(&self) -> &ReadTx<P> {
+        &self.0
+    }
+}
+
+impl<P: 'static> ReadTx<P> {
     /// The wire's word about the connection.
     pub fn scope(&self) -> u64 {
         self.scope
@@ -247,7 +261,6 @@ impl<P: 'static> Tx<P> {
 
     fn send_job(&self, owner: u16, may_write: bool, job: Box<dyn Job>) -> u32 {
         let command = self.command;
-        let may_write = may_write && command.write;
         let (polls, (last, rounds)) = (self.sink.polls(), self.rounds.get());
         let rounds = if polls == last { rounds } else { rounds + 1 };
         if rounds > MAX_ROUNDS {
@@ -271,18 +284,6 @@ impl<P: 'static> Tx<P> {
         self.one(key, false, move |part: &mut P, key: Key<'_>| hop(part, key))
     }
 
-    /// Runs `hop`, which may change something, on the shard that owns `key`, as [`Tx::read`] does.
-    ///
-    /// # Panics
-    /// If `key` is none of the request's.
-    pub fn on<R, F>(&self, key: &Key<'_>, hop: F) -> Hop<P, R>
-    where
-        R: Send + 'static,
-        F: FnOnce(&mut P, Key<'_>) -> R + Send + 'static,
-    {
-        self.one(key, true, hop)
-    }
-
     fn one<R, F>(&self, key: &Key<'_>, may_write: bool, hop: F) -> Hop<P, R>
     where
         R: Send + 'static,
@@ -299,20 +300,6 @@ impl<P: 'static> Tx<P> {
         Hop { sink: self.sink.clone(), number, result: PhantomData }
     }
 
-    /// The same as [`Tx::on`] in the connection's scope changed to `scope`: in another database,
-    /// for instance.
-    ///
-    /// # Panics
-    /// If `key` is none of the request's.
-    pub fn on_in<R, F>(&self, scope: u64, key: &Key<'_>, hop: F) -> Hop<P, R>
-    where
-        R: Send + 'static,
-        F: FnOnce(&mut P, Key<'_>) -> R + Send + 'static,
-    {
-        let (sink, rounds) = (self.sink.clone(), self.rounds.clone());
-        Tx { sink, scope, command: self.command, rounds }.on(key, hop)
-    }
-
     /// Looks at each of some keys, in one hop per owner. The results are in the keys' order.
     ///
     /// # Panics
@@ -327,18 +314,6 @@ impl<P: 'static> Tx<P> {
         F: FnMut(&P, Key<'_>) -> R + Clone + Send + 'static,
     {
         self.many(keys, false, move |part: &mut P, key: Key<'_>| hop(part, key)).await
-    }
-
-    /// Runs `hop`, which may change something, for each of some keys, as [`Tx::read_all`] does.
-    ///
-    /// # Panics
-    /// If a key is none of the request's.
-    pub async fn on_all<'k, R, F>(&self, keys: impl IntoIterator<Item = Key<'k>>, hop: F) -> Vec<R>
-    where
-        R: Send + 'static,
-        F: FnMut(&mut P, Key<'_>) -> R + Clone + Send + 'static,
-    {
-        self.many(keys, true, hop).await
     }
 
     async fn many<'k, R, F>(
@@ -378,9 +353,55 @@ impl<P: 'static> Tx<P> {
     }
 }
 
+impl<P: 'static> Tx<P> {
+    /// Runs `hop`, which may change something, on the shard that owns `key`, as [`ReadTx::read`] does.
+    ///
+    /// # Panics
+    /// If `key` is none of the request's.
+    pub fn on<R, F>(&self, key: &Key<'_>, hop: F) -> Hop<P, R>
+    where
+        R: Send + 'static,
+        F: FnOnce(&mut P, Key<'_>) -> R + Send + 'static,
+    {
+        self.0.one(key, true, hop)
+    }
+
+    /// The same as [`Tx::on`] in the connection's scope changed to `scope`: in another database,
+    /// for instance.
+    ///
+    /// # Panics
+    /// If `key` is none of the request's.
+    pub fn on_in<R, F>(&self, scope: u64, key: &Key<'_>, hop: F) -> Hop<P, R>
+    where
+        R: Send + 'static,
+        F: FnOnce(&mut P, Key<'_>) -> R + Send + 'static,
+    {
+        let (sink, rounds) = (self.sink.clone(), self.rounds.clone());
+        ReadTx { sink, scope, command: self.command, rounds }.one(key, true, hop)
+    }
+
+    /// Runs `hop`, which may change something, for each of some keys, as [`ReadTx::read_all`] does.
+    ///
+    /// # Panics
+    /// If a key is none of the request's.
+    pub async fn on_all<'k, R, F>(&self, keys: impl IntoIterator<Item = Key<'k>>, hop: F) -> Vec<R>
+    where
+        R: Send + 'static,
+        F: FnMut(&mut P, Key<'_>) -> R + Clone + Send + 'static,
+    {
+        self.0.many(keys, true, hop).await
+    }
+}
+
 impl<P> fmt::Debug for Tx<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tx").finish_non_exhaustive()
+        f.debug_struct("Tx").field("command", &self.command.name).finish_non_exhaustive()
+    }
+}
+
+impl<P> fmt::Debug for ReadTx<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadTx").field("command", &self.command.name).finish_non_exhaustive()
     }
 }
 

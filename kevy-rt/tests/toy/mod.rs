@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use kevy_rt::{
     Args, Burst, Changes, ClientSide, Close, CommandInfo, Cx, Encode, Key, KeyHasher, Keys, Open,
-    OpenError, Out, Outcome, ParseLimits, Place, Refusal, Reply, ReplyMode, Resume, Session,
-    SessionState, Store, Tx, Wire, commands, server,
+    OpenError, Out, Outcome, ParseLimits, Place, ReadTx, Refusal, Reply, ReplyMode, Resume,
+    Session, SessionState, Store, Tx, Wire, commands, server,
 };
 
 /// Words on a line.
@@ -371,19 +371,19 @@ impl Toy {
 
     /// The sum of several keys' numbers.
     #[command(route = tx(found(every_second)))]
-    async fn total(tx: &Tx<Db>, words: Keys<'_, 2>) -> u64 {
+    async fn total(tx: &ReadTx<Db>, words: Keys<'_, 2>) -> u64 {
         tx.read_all(words.iter(), |db, key| db.number(key)).await.into_iter().sum()
     }
 
     /// Panics on the shard that owns the key.
     #[command(route = tx(1))]
-    async fn boom_there(tx: &Tx<Db>, key: Key<'_>) -> u64 {
+    async fn boom_there(tx: &ReadTx<Db>, key: Key<'_>) -> u64 {
         tx.read(&key, |_, _| -> u64 { panic!("as asked") }).await
     }
 
     /// Panics here, after a hop.
     #[command(route = tx(1))]
-    async fn boom_here(tx: &Tx<Db>, key: Key<'_>) -> u64 {
+    async fn boom_here(tx: &ReadTx<Db>, key: Key<'_>) -> u64 {
         let number = tx.read(&key, |db, key| db.number(key)).await;
         assert!(number > u64::MAX - 1, "as asked");
         number
@@ -391,7 +391,7 @@ impl Toy {
 
     /// Awaits what never comes.
     #[command(route = tx(1))]
-    async fn hang(tx: &Tx<Db>, key: Key<'_>) -> u64 {
+    async fn hang(tx: &ReadTx<Db>, key: Key<'_>) -> u64 {
         tx.read(&key, |db, key| db.number(key)).await;
         std::future::pending().await
     }

@@ -215,14 +215,9 @@ impl<T: Object> Keyspace<T> {
     }
 
     /// Removes a key to make room, the best by `policy` among `draws` that are drawn now and those
-    /// that were good when drawn earlier, and whose hashes are not claimed. False if nothing was
+    /// that were good when drawn earlier, and whose hashes are not held. False if nothing was
     /// found that may go.
-    pub fn evict(
-        &mut self,
-        policy: Policy,
-        draws: usize,
-        is_claimed: &dyn Fn(u64) -> bool,
-    ) -> bool {
+    pub fn evict(&mut self, policy: Policy, draws: usize, is_held: &dyn Fn(u64) -> bool) -> bool {
         if policy == Policy::Refuse {
             return false;
         }
@@ -240,7 +235,7 @@ impl<T: Object> Keyspace<T> {
                 let is_same = db.drawn(best.hash, best.id).is_some_and(|record| {
                     matches!(policy, Policy::Random(_)) || score(db, record, policy) >= best.score
                 });
-                if is_same && !is_claimed(best.hash) {
+                if is_same && !is_held(best.hash) {
                     db.evict(best.hash, best.id);
                     let evicted = &self.context.stats.evicted;
                     evicted.set(evicted.get().wrapping_add(1));

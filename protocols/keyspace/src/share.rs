@@ -46,7 +46,7 @@ impl Share {
     }
 
     /// Makes room for `more` bytes, so that all shards' keys take at most `limit`. Keys whose hash
-    /// `is_claimed` stay. False if there is no room.
+    /// `is_held` stay. False if there is no room.
     #[cold]
     pub fn make<T: Object>(
         &mut self,
@@ -54,14 +54,14 @@ impl Share {
         limit: u64,
         more: u64,
         eviction: Eviction,
-        is_claimed: &dyn Fn(u64) -> bool,
+        is_held: &dyn Fn(u64) -> bool,
     ) -> bool {
         let beside = BESIDE.min(limit / 256);
         for _ in 0..EVICTED_PER_REQUEST {
             if self.tell(keyspace, limit) + more + beside <= limit {
                 return true;
             }
-            if !keyspace.evict(eviction.policy, eviction.draws, is_claimed) {
+            if !keyspace.evict(eviction.policy, eviction.draws, is_held) {
                 return false;
             }
         }

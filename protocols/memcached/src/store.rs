@@ -203,9 +203,9 @@ impl kevy_rt::Store for Store {
             let policy = if evicts { Policy::Recency(Among::All) } else { Policy::Refuse };
             let more = args.iter().map(|arg| arg.len() as u64).sum::<u64>();
             let eviction = Eviction { policy, draws: DRAWS };
-            let is_claimed = |hash| cx.server().is_claimed(hash);
+            let is_held = |hash| cx.server().is_held(hash);
             let has_room =
-                self.share.make(&mut self.keyspace, memory_bytes, more, eviction, &is_claimed);
+                self.share.make(&mut self.keyspace, memory_bytes, more, eviction, &is_held);
             self.cache.set_room(has_room);
         }
         true

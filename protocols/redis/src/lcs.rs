@@ -1,7 +1,7 @@
 //! LCS: the longest common subsequence of two strings, which may be on two shards.
 
 use kevy_resp::{Dialect, Error, Frame, Resp};
-use kevy_rt::{Arg, Hop, Key, Scope, Shared, Tx, Value, commands};
+use kevy_rt::{Arg, Hop, Key, ReadTx, Scope, Shared, Value, commands};
 
 use crate::store::Store;
 use crate::strings::shared;
@@ -27,7 +27,7 @@ impl Subsequences {
         meta(key_flags = "RO,access")
     )]
     async fn lcs(
-        tx: &Tx<Store>,
+        tx: &ReadTx<Store>,
         key1: Key<'_>,
         key2: Key<'_>,
         options: LcsOptions,
@@ -42,7 +42,7 @@ impl Subsequences {
 }
 
 /// Reads a string, and how many bytes the table may take.
-fn read(tx: &Tx<Store>, key: &Key<'_>) -> Hop<Store, (Shared, usize)> {
+fn read(tx: &ReadTx<Store>, key: &Key<'_>) -> Hop<Store, (Shared, usize)> {
     let db = usize::from(Dialect::from_bits(tx.scope()).db);
     tx.read(key, move |store, key| {
         let value = store.keyspace.dbs[db].get(key).unwrap_or(Value::Slice(b""));

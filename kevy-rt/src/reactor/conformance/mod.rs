@@ -57,7 +57,7 @@ mod uring {
     use crate::reactor::uring::{Rings, UringReactor, find_setup};
     use crate::sys::uring::{Pool, Setup, TaskWork};
 
-    static FOUND: LazyLock<Option<Setup>> = LazyLock::new(|| match find_setup() {
+    static FOUND: LazyLock<Option<Setup>> = LazyLock::new(|| match find_setup(1, 1) {
         Ok(setup) => Some(setup),
         Err(error) if std::env::var("KEVY_WITHOUT_URING").is_ok_and(|value| value == "1") => {
             eprintln!("going without io_uring, which is not available: {error}");

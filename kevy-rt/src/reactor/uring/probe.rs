@@ -26,11 +26,11 @@ const LARGE: Trial = Trial { sockets: 2, rounds: 6, bytes: 40_000 };
 /// More completions than their queue holds: they still come in the order in which buffers are filled.
 const CROWDED: Trial = Trial { sockets: 24, rounds: 6, bytes: 400 };
 
-/// The best setup that works.
+/// The best setup that works for the rings of so many shards on so many cores.
 ///
 /// # Errors
 /// That of the last setup tried: none works.
-pub(crate) fn find_setup() -> io::Result<Setup> {
+pub(crate) fn find_setup(shards: usize, cores: usize) -> io::Result<Setup> {
     let kinds = [TaskWork::Deferred, TaskWork::Cooperative, TaskWork::Interrupting];
     let pools = [Pool::INCREMENTAL, Pool::WHOLE];
     let setups = kinds
@@ -39,7 +39,8 @@ pub(crate) fn find_setup() -> io::Result<Setup> {
     let mut failure = None;
     for setup in setups {
         let tried = try_out(setup, LARGE).and_then(|()| try_out(setup.crowded(), CROWDED));
-        match tried {
+        let setup = setup.shared_by(shards.div_ceil(cores));
+        match tried.and_then(|()| hold(setup, shards)) {
             Ok(()) => return Ok(setup),
             Err(error) => {
                 tracing::debug!(%error, ?setup, "this io_uring setup does not work");
@@ -48,6 +49,12 @@ pub(crate) fn find_setup() -> io::Result<Setup> {
         }
     }
     Err(failure.expect("there are setups to try"))
+}
+
+/// Makes as many rings as there will be: what one takes of locked memory or descriptors there may be
+/// too little of for all.
+fn hold(setup: Setup, rings: usize) -> io::Result<()> {
+    (0..rings).map(|_| Ring::new(setup)).collect::<io::Result<Vec<_>>>().map(drop)
 }
 
 /// Sends and receives over socket pairs, in turn.

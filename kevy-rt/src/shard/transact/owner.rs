@@ -196,9 +196,14 @@ impl<C: Commands, Socket: Send + 'static> Engine<C, Socket> {
     }
 
     pub(super) fn take_hop(&mut self, entry: EntryId) -> Option<Hop<C::Store>> {
-        self.server.entries.borrow_mut().take_hop(entry);
+        let mut entries = self.server.entries.borrow_mut();
+        entries.take_hop(entry);
         let hops = &mut self.transactions.waiting[entry.0 as usize].as_mut()?.hops;
-        (!hops.is_empty()).then(|| hops.remove(0))
+        let hop = (!hops.is_empty()).then(|| hops.remove(0))?;
+        if !hop.is_last {
+            entries.begin(entry);
+        }
+        Some(hop)
     }
 
     /// Goes on with everything that can: entries whose turn has come, tasks whose hops came home.

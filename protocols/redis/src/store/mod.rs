@@ -94,16 +94,16 @@ impl kevy_rt::Store for Store {
     #[inline]
     fn admit(&mut self, cx: &Cx<'_>, command: &CommandInfo, args: Args<'_>) -> bool {
         self.room.follow(&self.config, &self.keyspace);
-        let is_claimed = |hash| cx.server().is_claimed(hash);
+        let is_held = |hash| cx.server().is_held(hash);
         let held = || self.startup.bytes();
-        self.room.make(&mut self.keyspace, command, args, &is_claimed, held)
+        self.room.make(&mut self.keyspace, command, args, &is_held, held)
     }
 
     fn admit_queued(&mut self, cx: &Cx<'_>, command: &CommandInfo, args: Args<'_>) -> bool {
         self.room.follow(&self.config, &self.keyspace);
-        let is_claimed = |hash| cx.server().is_claimed(hash);
+        let is_held = |hash| cx.server().is_held(hash);
         let held = || self.startup.bytes();
-        self.room.make_for_queued(&mut self.keyspace, command, args, &is_claimed, held)
+        self.room.make_for_queued(&mut self.keyspace, command, args, &is_held, held)
     }
 
     fn observe(&self, cx: &Cx<'_>, scrape: &mut Scrape) {

@@ -78,14 +78,14 @@ impl Room {
     }
 
     /// Makes room for a command that may use memory, beside the `held` bytes that the process had
-    /// before there were keys. Keys that are claimed stay. False if there is none.
+    /// before there were keys. Keys that are held stay. False if there is none.
     #[inline]
     pub(super) fn make(
         &mut self,
         keyspace: &mut Keyspace,
         command: &CommandInfo,
         args: Args<'_>,
-        is_claimed: &dyn Fn(u64) -> bool,
+        is_held: &dyn Fn(u64) -> bool,
         held: impl FnOnce() -> u64,
     ) -> bool {
         if self.rules.limit == 0 || !command.has_flag("denyoom") {
@@ -93,7 +93,7 @@ impl Room {
         }
         let limit = self.rules.limit.saturating_sub(held());
         let more = args.iter().map(|arg| arg.len() as u64).sum::<u64>();
-        self.share.make(keyspace, limit, more, self.rules.eviction, is_claimed)
+        self.share.make(keyspace, limit, more, self.rules.eviction, is_held)
     }
 
     /// The same for a request that is to be queued: without room even those are refused that need
@@ -103,14 +103,14 @@ impl Room {
         keyspace: &mut Keyspace,
         command: &CommandInfo,
         args: Args<'_>,
-        is_claimed: &dyn Fn(u64) -> bool,
+        is_held: &dyn Fn(u64) -> bool,
         held: impl FnOnce() -> u64,
     ) -> bool {
         if self.rules.limit == 0 || command.has_flag("denyoom") {
-            return self.make(keyspace, command, args, is_claimed, held);
+            return self.make(keyspace, command, args, is_held, held);
         }
         // What is over the limit without a key has no room by any removal.
         let Some(limit) = self.rules.limit.checked_sub(held()) else { return false };
-        self.share.make(keyspace, limit, 0, self.rules.eviction, is_claimed)
+        self.share.make(keyspace, limit, 0, self.rules.eviction, is_held)
     }
 }
