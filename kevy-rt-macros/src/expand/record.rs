@@ -1,5 +1,7 @@
 //! A command's record: what is known of it, and which functions run it.
 
+use std::ops::Range;
+
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -17,6 +19,7 @@ impl Writer<'_> {
         let names = std::iter::once(command.name.clone()).chain(aliases);
         let (cfgs, set, doc) = (&command.cfgs, &self.set.name, &command.doc);
         let (min, max) = self.arity(route);
+        let arguments = self.arguments(route);
         let (route, run) = (self.route(route), self.run(route));
         let (write, barrier) = (command.attr.write.is_some(), command.attr.barrier);
         let wake = match command.attr.wake.and_then(|wake| u16::try_from(wake.value).ok()) {
@@ -31,8 +34,6 @@ impl Writer<'_> {
         let flags = &command.attr.flags;
         let meta = command.attr.meta.iter().map(|(key, text)| quote!((#key, #text)));
         let meta: Vec<TokenStream> = meta.collect();
-        let arguments: Vec<TokenStream> =
-            command.args.iter().map(|arg| self.argument_info(arg)).collect();
         names
             .map(|name| {
                 quote! {
@@ -58,6 +59,36 @@ impl Writer<'_> {
                 }
             })
             .collect()
+    }
+
+    /// What is told of the arguments. Those of a key come once for each of the keys.
+    fn arguments(&self, route: &Route) -> Vec<TokenStream> {
+        let args = &self.command.args;
+        let told = |range: Range<usize>| args[range].iter().map(|arg| self.argument_info(arg));
+        let (Route::Keys(keys) | Route::Queue(_, Some(keys))) = route else {
+            return told(0..args.len()).collect();
+        };
+        let split = self.command.split(keys);
+        let names: Vec<&str> =
+            args[split.per_key.clone()].iter().map(|arg| arg.name.as_str()).collect();
+        let each: Vec<TokenStream> = told(split.per_key.clone()).collect();
+        let all = match &each[..] {
+            [] => None,
+            [one] => Some(quote!(::kevy_rt::ArgInfo { is_multiple: true, ..#one })),
+            several => {
+                let name = names.join("_");
+                Some(quote! {
+                    ::kevy_rt::ArgInfo {
+                        is_multiple: true,
+                        ..::kevy_rt::ArgInfo::needed(
+                            #name,
+                            ::kevy_rt::ArgKind::Block(&[#(#several),*]),
+                        )
+                    }
+                })
+            }
+        };
+        told(split.before).chain(all).chain(told(split.after)).collect()
     }
 
     fn argument_info(&self, arg: &Argument) -> TokenStream {

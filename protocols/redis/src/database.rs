@@ -1,7 +1,7 @@
 //! Which numbered database a request names.
 
 use kevy_resp::{Error, Resp};
-use kevy_rt::{Arg, Cursor};
+use kevy_rt::{Arg, ArgKind, Cursor};
 
 use crate::store::value::integer;
 
@@ -26,6 +26,8 @@ impl Index {
 }
 
 impl<'a> Arg<'a, Resp> for Index {
+    const KIND: ArgKind = ArgKind::Integer;
+
     fn take(cursor: &mut Cursor<'a>) -> Result<Self, Error> {
         let number = integer(cursor.bytes()?).ok_or(Error::NOT_AN_INTEGER)?;
         i32::try_from(number).map(Index).map_err(|_| NOT_AN_INT)

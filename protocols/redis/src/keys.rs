@@ -395,7 +395,11 @@ impl Databases {
         flags(write, fast),
         meta(categories = "keyspace,dangerous")
     )]
-    fn swapdb(keyspace: &mut Keyspace, index1: &[u8], index2: &[u8]) -> Result<Status, Error> {
+    fn swapdb(
+        keyspace: &mut Keyspace,
+        #[arg(kind = integer)] index1: &[u8],
+        #[arg(kind = integer)] index2: &[u8],
+    ) -> Result<Status, Error> {
         let first = database(index1, "ERR invalid first DB index")?;
         let second = database(index2, "ERR invalid second DB index")?;
         let count = keyspace.dbs.len();
