@@ -158,6 +158,12 @@ fn container_docs(name: &str, subcommands: &[&'static CommandInfo]) -> Vec<(Fram
     let summary = format!("A container for {name} commands");
     let group = subcommands.iter().find_map(|command| command.fact("group"));
     let mut docs = vec![(text("summary"), text(summary))];
+    // It is as old as its oldest subcommand.
+    let version = |since: &&str| -> Vec<u32> {
+        since.split('.').map(|number| number.parse().unwrap_or_default()).collect()
+    };
+    let since = subcommands.iter().filter_map(|command| command.fact("since")).min_by_key(version);
+    docs.extend(since.map(|since| (text("since"), text(since))));
     docs.extend(group.map(|group| (text("group"), text(group))));
     docs.push((text("complexity"), text("Depends on subcommand.")));
     docs
