@@ -421,7 +421,7 @@ mod tests {
             assert_eq!(measured.requests, 10_000);
             assert_eq!(measured.latency.total(), 10_000);
             assert_eq!(measured.misses, 0);
-            assert!(measured.cpu_ns().unwrap() > 0.0);
+            assert!(measured.cpu_ns().is_some());
         }
     }
 

@@ -886,7 +886,7 @@ fn a_watched_key_expires() {
         for key in ["a", "b", "c"] {
             // Since the watch began. Others who ask for the key or not make no difference.
             for asked in [format!("GET {key}"), "DBSIZE".into()] {
-                let set = format!("SET {key} v PX 40");
+                let set = format!("SET {key} v PX 150");
                 same(&mut run, &name, &mut report, &[&set, &format!("WATCH {key}")]);
                 let gone = if asked == "DBSIZE" { Reply::Integer(0) } else { Reply::Nil };
                 wait_for(&mut run, &asked, &gone);
