@@ -54,7 +54,17 @@ pub(crate) fn find_setup(shards: usize, cores: usize) -> io::Result<Setup> {
 /// Makes as many rings as there will be: what one takes of locked memory or descriptors there may be
 /// too little of for all.
 fn hold(setup: Setup, rings: usize) -> io::Result<()> {
-    (0..rings).map(|_| Ring::new(setup)).collect::<io::Result<Vec<_>>>().map(drop)
+    let mut held = Vec::with_capacity(rings);
+    for made in 0..rings {
+        held.push(Ring::new(setup).map_err(|error| {
+            let what = format!(
+                "{error}, when {made} of {rings} rings were made; each takes locked memory, whose \
+                 limit `ulimit -l` tells"
+            );
+            io::Error::new(error.kind(), what)
+        })?);
+    }
+    Ok(())
 }
 
 /// Sends and receives over socket pairs, in turn.
