@@ -243,14 +243,18 @@ impl Parser<'_> {
         self.close(count, newline + 1)
     }
 
-    /// Ends a request of `count` words.
+    /// Ends a request of `count` arguments.
     #[inline(always)]
     fn close(&mut self, count: usize, next: usize) -> Read {
-        if count > self.limits.args {
-            return Err(Error::SILENT);
-        }
+        self.take(count)?;
         self.burst.close(next);
         Ok(Some(next))
+    }
+
+    /// Takes a request of `count` arguments, if it isn't too many.
+    #[inline(always)]
+    fn take(&self, count: usize) -> Result<(), Error> {
+        if count > self.limits.args { Err(Error::SILENT) } else { Ok(()) }
     }
 
     /// Ends a request with the reply to it, if that says anything.
@@ -371,6 +375,8 @@ impl Parser<'_> {
         let (Some(flags), true, Some(len)) = (flags, is_number, self.value_len(len)) else {
             return self.answer(Error::FORMAT.unless(is_quiet), next);
         };
+        // With the word that asks for no reply, and the block.
+        self.take(fewest + 2)?;
         words.words[..fewest].iter().for_each(|word| self.burst.push(word.at, word.len));
         let last = words.words[fewest - 1 + usize::from(is_quiet)];
         self.burst.push(last.at, if is_quiet { last.len } else { 0 });
@@ -469,6 +475,8 @@ impl Parser<'_> {
             let body = Body { start: next, len: value_len, is_refused: true };
             return self.body(body, REFUSED);
         }
+        // With the block.
+        self.take(words.count + 1)?;
         self.burst.push(len.at, len.len);
         flags.iter().for_each(|word| self.burst.push(word.at, word.len));
         let is_refused = item::size(key.len, client_flags, value_len) > self.limits.argument_bytes;
