@@ -310,7 +310,8 @@ impl Encode<Text> for Found<'_> {
 /// What a value's reply has beside key and value, at most.
 const HEAD_BYTES: usize = 64;
 
-/// Adds a blank and a number.
+/// Adds a blank and a number. Most have one or two digits, which are written where they stay: read back
+/// from another buffer at once, they would hold the processor up.
 #[inline(always)]
 fn push_number(head: &mut Vec<u8>, number: u64) {
     if number < 10 {

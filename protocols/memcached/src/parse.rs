@@ -190,6 +190,13 @@ impl Parser<'_> {
         }
     }
 
+    /// Takes a line, or the start of one, if it isn't too long.
+    #[inline(always)]
+    fn take_line(&self, line: &[u8]) -> Result<(), Error> {
+        let is_too_long = line.len() > self.limits.line_bytes && line.len() > self.longest(line);
+        if is_too_long { Err(Error::SILENT) } else { Ok(()) }
+    }
+
     /// How long a line that starts like this one may be: any number of keys may be named.
     #[cold]
     fn longest(&self, line: &[u8]) -> usize {
@@ -201,10 +208,7 @@ impl Parser<'_> {
 
     #[cold]
     fn wait_for_line(&mut self, start: usize) -> Read {
-        let line = &self.input[start..];
-        if line.len() > self.longest(line) {
-            return Err(Error::SILENT);
-        }
+        self.take_line(&self.input[start..])?;
         self.resume.save(self.burst, self.input.len(), [LINE, 0], None);
         Ok(None)
     }
@@ -233,10 +237,7 @@ impl Parser<'_> {
             }
             at = end + 1;
         };
-        let bytes = newline - start;
-        if bytes > self.limits.line_bytes && bytes > self.longest(&input[start..newline]) {
-            return Err(Error::SILENT);
-        }
+        self.take_line(&input[start..newline])?;
         if longest > KEY_BYTES {
             return self.answer(Error::FORMAT, newline + 1);
         }
@@ -281,9 +282,7 @@ impl Parser<'_> {
         };
         let newline = start + searched + newline;
         let line = &self.input[start..newline];
-        if line.len() > self.limits.line_bytes && line.len() > self.longest(line) {
-            return Err(Error::SILENT);
-        }
+        self.take_line(line)?;
         let end = if line.last() == Some(&b'\r') { newline - 1 } else { newline };
         let next = newline + 1;
         let words = Words::of(self.input, start, end);
